@@ -1,0 +1,1 @@
+"""microlith: components that share nothing and talk only by messages."""

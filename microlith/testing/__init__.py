@@ -1,0 +1,1 @@
+"""Tools for testing an application built with microlith."""
