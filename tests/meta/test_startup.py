@@ -1,0 +1,58 @@
+"""What the tool must not import before it knows what is asked.
+
+Each of these costs more than the rest of the answer together.
+"""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.meta.tree import PACKAGES, ROOT
+
+HEAVY = {"asyncio", "jinja2", "microlith", "pydantic", "pydantic_core", "rich", "sqlite3", "watchfiles"}
+START = "import sys; sys.argv[0] = 'microlith'; from microlith_cli.__main__ import main; sys.exit(main())"
+COMPLETION = {"_MICROLITH_COMPLETE": "complete_bash", "COMP_WORDS": "microlith ", "COMP_CWORD": "1"}
+IMPORTED = re.compile(r"^import time: +\d+ \| +\d+ \| +([\w.]+)$", re.MULTILINE)
+
+
+def imported_by(code: str, *arguments: str, environment: dict[str, str] | None = None) -> set[str]:
+    """The top-level names one run imports: told by the interpreter, so it holds however the run ends."""
+    ended = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + IMPORTED.sub("", ended.stderr)
+    return {name.partition(".")[0] for name in IMPORTED.findall(ended.stderr)}
+
+
+@pytest.mark.skipif(not (ROOT / "microlith_cli/__main__.py").exists(), reason="the tool has no main module")
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [(["--help"], {}), (["--version"], {}), ([], COMPLETION)],
+    ids=["help", "version", "completion"],
+)
+def test_tool_answers_without_a_heavy_import(arguments, environment):
+    imported = imported_by(START, *arguments, environment=environment)
+
+    assert "microlith_cli" in imported
+    assert not imported & HEAVY
+
+
+def test_an_import_in_a_run_is_seen():
+    assert {"asyncio", "sqlite3"} <= imported_by("import asyncio.events\ndef f():\n    import sqlite3\nf()")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_is_imported_without_output_or_threads(package):
+    code = f"import {package}, threading, sys; sys.exit(threading.active_count() - 1)"
+
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
