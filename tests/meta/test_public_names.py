@@ -6,19 +6,56 @@ Whoever adds or removes a public name changes the list here too, and the changel
 import inspect
 
 import pytest
+import tomli
 
 import microlith
+from tests.meta.tree import ROOT
 
-PUBLIC_NAMES: list[str] = []
+PUBLIC_NAMES = [
+    "BusFullError",
+    "ClosedError",
+    "Command",
+    "CommandBus",
+    "Component",
+    "Envelope",
+    "Event",
+    "EventBus",
+    "HandlerFailedError",
+    "Message",
+    "Microlith",
+    "MicrolithError",
+    "NoHandlerError",
+    "PayloadError",
+    "Projection",
+    "Query",
+    "QueryBus",
+    "ReadModel",
+    "Receipt",
+    "Response",
+    "StoreError",
+    "Subscription",
+    "Table",
+    "View",
+    "WaitTimeout",
+    "WiringError",
+    "correlated",
+    "current_envelope",
+]
 
 
 def test_public_names_are_the_promised_ones():
-    assert list(getattr(microlith, "__all__", [])) == PUBLIC_NAMES
+    assert microlith.__all__ == PUBLIC_NAMES
 
 
-@pytest.mark.parametrize("name", getattr(microlith, "__all__", []))
+@pytest.mark.parametrize("name", PUBLIC_NAMES)
 def test_public_name_exists_and_says_what_it_is(name):
     value = getattr(microlith, name)
 
     if inspect.isclass(value) or inspect.isfunction(value):
         assert inspect.getdoc(value), f"microlith.{name} has no docstring"
+
+
+def test_version_is_the_one_of_the_distribution():
+    project = tomli.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+    assert microlith.__version__ == project["version"]
