@@ -1,0 +1,132 @@
+"""The settings of a project: `[tool.microlith]` in its pyproject.toml, then the environment.
+
+Each value remembers where it came from. A variable's name is the key in capitals:
+`MICROLITH_STORE_URL` overrides `store.url`.
+
+Reads only; checks no meaning.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli
+
+from microlith_cli.errors import ConfigError
+
+# What may be set. Free tables (per-message buses) end in a dot.
+KEYS = (
+    "app",
+    "store.url",
+    "buses.command",
+    "buses.query",
+    "buses.event",
+    "buses.routes.",
+    "redact",
+    "watch",
+    "profile",
+)
+VARIABLES = {
+    "MICROLITH_APP": "app",
+    "MICROLITH_STORE_URL": "store.url",
+    "MICROLITH_COMMAND_BUS": "buses.command",
+    "MICROLITH_QUERY_BUS": "buses.query",
+    "MICROLITH_EVENT_BUS": "buses.event",
+    "MICROLITH_PROFILE": "profile",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value and where it came from, such as "pyproject.toml" or "MICROLITH_APP"."""
+
+    value: Any
+    origin: str
+
+
+class Config:
+    """The settings of one project, by dotted key.
+
+    Attributes:
+        settings: Every setting there is; what is not here has its default.
+        document: The whole pyproject.toml.
+    """
+
+    def __init__(self, settings: Mapping[str, Setting], document: Mapping[str, Any]) -> None:
+        self.settings = dict(settings)
+        self.document = document
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key, or the default."""
+        setting = self.settings.get(key)
+        return default if setting is None else setting.value
+
+    def origin(self, key: str) -> str:
+        """Where a key's value came from; "default" when nothing sets it."""
+        setting = self.settings.get(key)
+        return "default" if setting is None else setting.origin
+
+    def text(self, key: str) -> str | None:
+        """A value that must be a text when it is there.
+
+        Raises:
+            ConfigError: It is something else.
+        """
+        value = self.get(key)
+        if value is not None and not isinstance(value, str):
+            raise ConfigError(f"{key} must be a text, not {value!r}.", hint=f"It is set by {self.origin(key)}.")
+        return value
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: It cannot be read, or is not TOML; the text says where.
+    """
+    try:
+        return tomli.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 at byte {error.start}.") from error
+    except (tomli.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}.", hint="Mend that line.") from error
+
+
+def read_config(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read the settings from a pyproject.toml and the environment.
+
+    Raises:
+        ConfigError: The file cannot be read, or `[tool.microlith]` is no table.
+    """
+    document = read_toml(path)
+    table = tool_table(document)
+    settings = {key: Setting(value, path.name) for key, value in _flat(table)}
+    for variable, key in VARIABLES.items():
+        if environ.get(variable):
+            settings[key] = Setting(environ[variable], variable)
+    return Config(settings, document)
+
+
+def tool_table(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The `[tool.microlith]` table; empty when there is none.
+
+    Raises:
+        ConfigError: It is there and is no table.
+    """
+    tool = document.get("tool")
+    table = tool.get("microlith", {}) if isinstance(tool, dict) else {}
+    if not isinstance(table, dict):
+        raise ConfigError(f"tool.microlith must be a table, not {table!r}.")
+    return table
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

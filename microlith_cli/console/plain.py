@@ -1,0 +1,109 @@
+"""Plain output: lines to stdout and stderr, safe to show whatever they hold.
+
+Results go to stdout, all else to stderr. Text that may come from data is escaped: no control
+character reaches a terminal.
+
+Draws nothing; standard library only, because the fast commands use it.
+"""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TextIO
+
+ColorChoice = Literal["auto", "always", "never"]
+
+# C0 and C1 but for tab and newline, DEL, what reorders or hides text, line separators, lone surrogates.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+@dataclass(slots=True)
+class Settings:
+    """How this process talks; `main` sets it once, from the command line.
+
+    Attributes:
+        color: Colours: when a terminal shows them, always, or never.
+        verbosity: -1 quiet, 0 normal, 1 verbose.
+        as_json: Results and errors are JSON, one object a line.
+    """
+
+    color: ColorChoice = "auto"
+    verbosity: int = 0
+    as_json: bool = False
+
+
+settings = Settings()
+
+
+def escape(text: str) -> str:
+    r"""Show control characters instead of obeying them: ESC becomes `\x1b`. Tab and newline stay."""
+    return _UNSAFE.sub(_shown, text)
+
+
+def _shown(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def out(text: str) -> None:
+    """Write one result to stdout. The caller has escaped what comes from data."""
+    _write(sys.stdout, text)
+
+
+def err(text: str) -> None:
+    """Write one line of progress to stderr, unless the user asked for quiet."""
+    if settings.verbosity >= 0:
+        _write(sys.stderr, text)
+
+
+def complain(text: str) -> None:
+    """Write one line of an error to stderr, quiet or not."""
+    _write(sys.stderr, text)
+
+
+def out_json(value: Mapping[str, Any]) -> None:
+    """Write one object as one line to stdout. Always valid JSON, and harmless on a terminal."""
+    # JSON escapes C0 by itself; the rest is escaped here, in JSON's own way.
+    line = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    _write(sys.stdout, _UNSAFE.sub(_shown_in_json, line))
+
+
+def _shown_in_json(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    high, low = divmod(code - 0x10000, 0x400)
+    return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
+
+
+def wants_color(stream: TextIO) -> bool:
+    """Decide whether to use colours on a stream.
+
+    Source: https://no-color.org
+    """
+    if settings.color != "auto":
+        return settings.color == "always"
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or stream.isatty()
+
+
+def styled(text: str, code: str, stream: TextIO) -> str:
+    """Wrap text in an ANSI style, such as "31" for red, where colours are wanted."""
+    return f"\x1b[{code}m{text}\x1b[0m" if wants_color(stream) else text
+
+
+def _write(stream: TextIO, text: str) -> None:
+    line = text + "\n"
+    try:
+        stream.write(line)
+    except UnicodeEncodeError:  # a terminal that is not UTF-8
+        stream.write(line.encode(stream.encoding or "ascii", "backslashreplace").decode(stream.encoding or "ascii"))
+    stream.flush()  # a closed pipe is noticed here, and `main` leaves without a word
