@@ -1,0 +1,332 @@
+"""The trace log: facts as JSON lines in a file that is bounded and may vanish at any time.
+
+`trace.jsonl` is written to, `trace.1.jsonl` is the one before; a writer is never stopped by a
+full disk, a reader never by a torn line. Facts arrive with their secrets masked already.
+
+Reading needs the standard library's json and nothing of a running application.
+"""
+
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from microlith.errors import MicrolithError
+from microlith.ids import matches, short_id
+
+CURRENT = "trace.jsonl"
+PREVIOUS = "trace.1.jsonl"
+LIMIT = 32 * 1024 * 1024
+
+Fact = dict[str, Any]
+
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_SHOWN = 5
+"""How many candidates an error lists."""
+_NEWEST = 500
+"""How many correlations a mistyped id is compared with."""
+
+
+class TraceNotFoundError(MicrolithError):
+    """What was typed means no correlation in the trace log.
+
+    Attributes:
+        nearest: Short ids that look alike, best first.
+    """
+
+    def __init__(self, typed: str, directory: Path, known: list[tuple[str, str]]) -> None:
+        where = Path(directory, CURRENT)
+        shorts = {short_id(identifier): root for identifier, root in known}
+        self.nearest = get_close_matches(typed, shorts, n=3, cutoff=0.5)
+        if not known:
+            super().__init__(
+                f"Nothing is traced yet: {where} {'holds no message' if where.exists() else 'does not exist'}.",
+                hint="Send a message with `microlith dispatch`, or start the application with `microlith run`.",
+            )
+            return
+        close = ", ".join(f"{short} ({shorts[short]})" for short in self.nearest)
+        what = "no message failed" if typed == "@failed" else f"{typed!r} is none of them"
+        super().__init__(
+            f"Looked at the newest {len(known)} correlations in {where}: {what}.",
+            hint=f"Nearest: {close}." if close else "`microlith trace` lists the newest correlations.",
+        )
+
+
+class AmbiguousTraceError(MicrolithError):
+    """What was typed means more than one correlation.
+
+    Attributes:
+        candidates: Their ids, newest first.
+    """
+
+    def __init__(self, typed: str, candidates: Mapping[str, Fact]) -> None:
+        shown = [f"{short_id(each)} ({_name(fact)})" for each, fact in islice(candidates.items(), _SHOWN)]
+        more = f" and {len(candidates) - _SHOWN} more" if len(candidates) > _SHOWN else ""
+        super().__init__(
+            f"{typed!r} could be {', '.join(shown)}{more}.",
+            hint="Type more of it; the short id is the end of the whole id.",
+        )
+        self.candidates = tuple(candidates)
+
+
+class TraceLog:
+    """Writes facts. Never raises: the first error ends the log, not the application.
+
+    Of one writer per process, one thread; several processes may write side by side.
+
+    Attributes:
+        disabled: Why nothing is written any more; empty while all is well.
+        left_out: How many facts were larger than a whole file may be.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str], limit_bytes: int = LIMIT) -> None:
+        self._directory = Path(directory)
+        self._path = self._directory / CURRENT
+        self._limit = limit_bytes
+        self._descriptor = -1
+        self._size = 0
+        self.disabled = ""
+        self.left_out = 0
+
+    def write(self, facts: Iterable[Mapping[str, Any]]) -> None:
+        """Append facts, one line each; when the file is full it becomes the previous one."""
+        if self.disabled:
+            return
+        try:
+            self._follow_the_name()
+            batch = bytearray()
+            for fact in facts:
+                line = _line(fact)
+                if len(line) > self._limit:
+                    self.left_out += 1
+                    continue
+                if self._size + len(batch) + len(line) > self._limit:
+                    self._append(batch)
+                    self._rotate()
+                    batch = bytearray()
+                batch += line
+            self._append(batch)
+        except OSError as error:
+            self.disabled = f"{error.filename or self._path}: {error.strerror or error}"
+            self.close()
+
+    def close(self) -> None:
+        """Close the file. Safe to call twice; the next write opens it again."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _follow_the_name(self) -> None:
+        """Open the file, anew where another process has moved or removed it meanwhile."""
+        if self._descriptor >= 0:
+            try:
+                if os.path.samestat(self._path.stat(), os.fstat(self._descriptor)):
+                    return
+            except FileNotFoundError:
+                pass
+            self.close()
+        self._open()
+
+    def _open(self) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        self._descriptor = os.open(self._path, flags, 0o600)
+        found = os.fstat(self._descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(f"{self._path} is not a regular file")
+        if stat.S_IMODE(found.st_mode) != 0o600:
+            os.fchmod(self._descriptor, 0o600)
+        self._size = found.st_size
+        if self._size and os.pread(self._descriptor, 1, self._size - 1) != b"\n":
+            self._append(b"\n")  # the last writer died inside a line; keep it apart from ours
+
+    def _append(self, data: bytes | bytearray) -> None:
+        rest = memoryview(data)
+        while rest:
+            written = os.write(self._descriptor, rest)
+            self._size += written
+            rest = rest[written:]
+
+    def _rotate(self) -> None:
+        self._path.replace(self._directory / PREVIOUS)
+        self.close()
+        self._open()
+
+
+def read_facts(
+    directory: str | os.PathLike[str], *, newest_first: bool = False, correlation: str | None = None
+) -> Iterator[Fact]:
+    """Read the log, of one correlation or all; lines that are not facts are passed over.
+
+    Reads what is there at the moment of the call. A file that is missing is an empty one.
+    """
+    needle = b"" if correlation is None else _bare(correlation)
+    for fact in _facts(directory, needle, newest_first=newest_first):
+        if correlation is None or fact.get("correlationid") == correlation:
+            yield fact
+
+
+def correlations(directory: str | os.PathLike[str]) -> Iterator[tuple[str, list[Fact]]]:
+    """Go through the correlations, the one that began last first, each with its facts in order.
+
+    Those whose first message is no longer in the log come at the end.
+    """
+    gathered: dict[str, list[Fact]] = {}
+    done: set[str] = set()
+    for fact in read_facts(directory, newest_first=True):
+        identifier = fact.get("correlationid")
+        if not isinstance(identifier, str) or identifier in done:
+            continue
+        gathered.setdefault(identifier, []).append(fact)
+        if "causationid" not in fact:
+            done.add(identifier)
+            yield identifier, gathered.pop(identifier)[::-1]
+    for identifier, facts in gathered.items():
+        yield identifier, facts[::-1]
+
+
+def last_correlations(directory: str | os.PathLike[str], n: int) -> list[tuple[str, list[Fact]]]:
+    """Return the n correlations that began last, newest first, each with its facts in order."""
+    return list(islice(correlations(directory), n))
+
+
+def find_correlation(directory: str | os.PathLike[str], typed: str) -> str:
+    """Find the correlation that a person means.
+
+    Args:
+        directory: Where the trace log is.
+        typed: The beginning of an id or of a short id, of a correlation or else of one of its messages;
+            `@last` or `@-1`, the one that began last; `@-2`, the one before; `@failed`, the last with a failure.
+
+    Raises:
+        TraceNotFoundError: There is none; it says where it looked, and what looks alike.
+        AmbiguousTraceError: There are several.
+    """
+    if typed.startswith("@") or not typed:
+        found = _find_named(directory, typed)
+        candidates: dict[str, Fact] = {found: {}} if found is not None else {}
+    else:
+        candidates = _find_typed(directory, typed)
+    if not candidates:
+        known = [(identifier, _name(facts[0])) for identifier, facts in last_correlations(directory, _NEWEST)]
+        raise TraceNotFoundError(typed, Path(directory), known)
+    if len(candidates) > 1:
+        raise AmbiguousTraceError(typed, candidates)
+    return next(iter(candidates))
+
+
+def _find_named(directory: str | os.PathLike[str], typed: str) -> str | None:
+    if typed == "@failed":
+        return _last_failed(directory)
+    back = "1" if typed == "@last" else typed.removeprefix("@-")
+    if not (back.isascii() and back.isdigit()) or len(back) > 9 or int(back) < 1:
+        return None
+    return next((identifier for identifier, _ in islice(correlations(directory), int(back) - 1, None)), None)
+
+
+def _last_failed(directory: str | os.PathLike[str]) -> str | None:
+    settled: set[str] = set()
+    for fact in _facts(directory, b'"microlith.handled"', newest_first=True):
+        identifier, correlation = fact.get("id"), fact.get("correlationid")
+        if not isinstance(identifier, str) or not isinstance(correlation, str) or identifier in settled:
+            continue  # a later attempt has decided it
+        settled.add(identifier)
+        data = fact.get("data")
+        if isinstance(data, dict) and data.get("outcome") in {"failed", "timeout"}:
+            return correlation
+    return None
+
+
+def _find_typed(directory: str | os.PathLike[str], typed: str) -> dict[str, Fact]:
+    """Collect what may be meant, newest first: correlations, or else those of matching messages."""
+    named: dict[str, Fact] = {}
+    holding: dict[str, Fact] = {}
+    for fact in _facts(directory, _bare(typed), newest_first=True):
+        identifier, message = fact.get("correlationid"), fact.get("id")
+        if not isinstance(identifier, str) or not isinstance(message, str):
+            continue
+        if identifier == typed:
+            return {identifier: fact}
+        if matches(identifier, typed):
+            named[identifier] = fact  # overwritten by older ones: the oldest is the first message
+        elif matches(message.partition("/")[0], typed):
+            holding[identifier] = fact
+    return named or holding
+
+
+def _facts(directory: str | os.PathLike[str], needle: bytes, *, newest_first: bool) -> Iterator[Fact]:
+    for text in _texts(Path(directory), newest_first=newest_first):
+        for line in _backward(text, needle) if newest_first else _forward(text, needle):
+            fact = _parse(line)
+            if fact is not None:
+                yield fact
+
+
+def _texts(directory: Path, *, newest_first: bool) -> Iterator[bytes]:
+    """Read the two files, each when it is its turn."""
+    with ExitStack() as stack:
+        opened = []
+        # The current one first: if it is moved in between, it is opened twice and never lost.
+        for name in (CURRENT, PREVIOUS):
+            with suppress(FileNotFoundError):
+                opened.append(stack.enter_context(Path(directory, name).open("rb")))
+        if len(opened) > 1 and os.path.samestat(*(os.fstat(file.fileno()) for file in opened)):
+            del opened[1]
+        for file in opened if newest_first else reversed(opened):
+            yield file.read()
+
+
+def _forward(text: bytes, needle: bytes) -> Iterator[bytes]:
+    """Cut out the lines that hold some bytes, from the first on; without decoding the others."""
+    start = 0
+    while (found := text.find(needle, start)) >= 0:
+        begin = text.rfind(b"\n", start, found) + 1 or start
+        end = text.find(b"\n", found)
+        end = len(text) if end < 0 else end
+        yield text[begin:end]
+        start = end + 1
+
+
+def _backward(text: bytes, needle: bytes) -> Iterator[bytes]:
+    """Cut out the lines that hold some bytes, from the last on."""
+    end = len(text)
+    while end > 0 and (found := text.rfind(needle, 0, end)) >= 0:
+        begin = text.rfind(b"\n", 0, found) + 1
+        stop = text.find(b"\n", found, end)
+        yield text[begin : end if stop < 0 else stop]
+        end = begin - 1
+
+
+def _parse(line: bytes) -> Fact | None:
+    try:
+        fact = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return fact if isinstance(fact, dict) else None
+
+
+def _line(fact: Mapping[str, Any]) -> bytes:
+    """Write a fact as one line of ASCII; what is not JSON is replaced by the reason."""
+    try:
+        text = _encode(fact)
+    except (TypeError, ValueError, RecursionError) as error:
+        plain = {key: value for key, value in fact.items() if isinstance(value, str | int)}
+        text = _encode({**plain, "data": {"unwritable": f"{type(error).__name__}: {error}"}})
+    return text.replace("\x7f", "\\u007f").encode("ascii") + b"\n"
+
+
+def _bare(text: str) -> bytes:
+    """Return the bytes of a text as they stand in the log, without quotes."""
+    return _line({"": text})[len('{"":"') : -len('"}\n')]
+
+
+def _name(fact: Fact) -> str:
+    """Name what a fact is about, for a list of candidates."""
+    data = fact.get("data")
+    handled = fact.get("type") == "microlith.handled" and isinstance(data, dict)
+    return str(data.get("message") if handled and isinstance(data, dict) else fact.get("type"))
