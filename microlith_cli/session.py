@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from microlith_cli.control.client import attach
-from microlith_cli.errors import NothingRunsError, ToolError
+from microlith_cli.errors import NothingRunsError
 from microlith_cli.project import Project, load_app
 
 if TYPE_CHECKING:
@@ -58,10 +58,6 @@ def open_session(project: Project, mode: Mode = "auto", *, say: Callable[[str], 
         UnsafeDirectoryError: The project's `.microlith` is not this user's alone.
         AppLoadError: The application does not import.
     """
-    if os.name == "nt":
-        raise ToolError(
-            "This version of microlith does not run on Windows.", hint="Use it in WSL, or import the runtime alone."
-        )
     if mode != "once":
         if (attached := attach(project.state)) is not None:
             return attached

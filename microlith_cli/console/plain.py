@@ -68,6 +68,13 @@ def complain(text: str) -> None:
     _write(sys.stderr, text)
 
 
+def complain_error(message: str, hint: str = "") -> None:
+    """Write an error and what to do about it to stderr. Both are escaped here."""
+    complain(f"{styled('error', '1;31', sys.stderr)} {escape(message)}")
+    if hint:
+        complain(f"{styled('hint', '1;36', sys.stderr)}  {escape(hint)}")
+
+
 def out_json(value: Mapping[str, Any]) -> None:
     """Write one object as one line to stdout. Always valid JSON, and harmless on a terminal."""
     # JSON escapes C0 by itself; the rest is escaped here, in JSON's own way.
@@ -100,7 +107,9 @@ def styled(text: str, code: str, stream: TextIO) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if wants_color(stream) else text
 
 
-def _write(stream: TextIO, text: str) -> None:
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is None:  # started with the descriptor closed
+        return
     line = text + "\n"
     try:
         stream.write(line)

@@ -1,0 +1,53 @@
+"""The commands of the tool: one file each, imported when it is used.
+
+A row says the name, the line in the help, and where the command is. What stands there is a typer
+application, a function for typer, or, for the rows in `RAW`, a function that takes the arguments as they are
+and returns the exit code: it reads flags that are known only at run time, or must start fast.
+
+Imports no command.
+"""
+
+TABLE = (
+    ("new", "Make an application, or add a part to one.", "microlith_cli.commands.new:command"),
+    ("run", "Run the application; reload it when its files change.", "microlith_cli.commands.run:command"),
+    (
+        "dispatch",
+        "Send a command, query or event, and wait for what comes of it.",
+        "microlith_cli.commands.dispatch:run",
+    ),
+    ("trace", "Show what one message caused, or everything as it happens.", "microlith_cli.commands.trace:command"),
+    ("replay", "Run recorded events again, safely.", "microlith_cli.commands.replay:command"),
+    ("list", "List messages, handlers, components and projections.", "microlith_cli.commands.list:command"),
+    ("demo", "Try microlith in a folder of its own, in one minute.", "microlith_cli.commands.demo:command"),
+    ("completion", "Print the completion script of a shell.", "microlith_cli.commands.completion:run"),
+)
+
+RAW = frozenset({"dispatch", "completion"})
+
+HELP = """\
+Usage: microlith [OPTIONS] COMMAND [ARGS]...
+
+  Components that share nothing and talk only by messages.
+
+Options:
+  -C DIR                     Work in DIR instead of the current folder.
+  -q, --quiet                Show results and errors, and nothing else.
+  -v, --verbose              Show more, such as the traceback of an error.
+  --color auto|always|never  Use colours; auto: when a terminal shows them.
+  --version                  Show the version.
+  --help                     Show this text; also after each COMMAND.
+
+Commands:
+  new         Make an application, or add a part to one.
+  run         Run the application; reload it when its files change.
+  dispatch    Send a command, query or event, and wait for what comes of it.
+  trace       Show what one message caused, or everything as it happens.
+  replay      Run recorded events again, safely.
+  list        List messages, handlers, components and projections.
+  demo        Try microlith in a folder of its own, in one minute.
+  completion  Print the completion script of a shell.
+
+Every command takes --json. Exit codes: 0 done, 1 the application said no,
+2 wrong usage, 3 timed out, 4 not reachable, 130 interrupted.
+"""
+"""Static, so that showing it imports nothing; a test keeps it equal to the table."""
