@@ -1,1 +1,96 @@
-"""microlith: components that share nothing and talk only by messages."""
+"""microlith: the runtime of microlithic applications.
+
+Deployed as one monolith, built as components that talk only through a command bus, a query bus
+and an event bus. Names are loaded when first used, so that the tool can start without pydantic.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from microlith.application import Microlith
+    from microlith.buses import CommandBus, EventBus, QueryBus, Receipt, Subscription
+    from microlith.component import Component
+    from microlith.context import correlated, current_envelope
+    from microlith.envelope import Envelope
+    from microlith.errors import (
+        BusFullError,
+        ClosedError,
+        HandlerFailedError,
+        MicrolithError,
+        NoHandlerError,
+        PayloadError,
+        StoreError,
+        WaitTimeout,
+        WiringError,
+    )
+    from microlith.messages import Command, Event, Message, Query, Response
+    from microlith.projections import Projection, ReadModel, Table, View
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "application": ("Microlith",),
+    "buses": ("CommandBus", "EventBus", "QueryBus", "Receipt", "Subscription"),
+    "component": ("Component",),
+    "context": ("correlated", "current_envelope"),
+    "envelope": ("Envelope",),
+    "errors": (
+        "BusFullError",
+        "ClosedError",
+        "HandlerFailedError",
+        "MicrolithError",
+        "NoHandlerError",
+        "PayloadError",
+        "StoreError",
+        "WaitTimeout",
+        "WiringError",
+    ),
+    "messages": ("Command", "Event", "Message", "Query", "Response"),
+    "projections": ("Projection", "ReadModel", "Table", "View"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "BusFullError",
+    "ClosedError",
+    "Command",
+    "CommandBus",
+    "Component",
+    "Envelope",
+    "Event",
+    "EventBus",
+    "HandlerFailedError",
+    "Message",
+    "Microlith",
+    "MicrolithError",
+    "NoHandlerError",
+    "PayloadError",
+    "Projection",
+    "Query",
+    "QueryBus",
+    "ReadModel",
+    "Receipt",
+    "Response",
+    "StoreError",
+    "Subscription",
+    "Table",
+    "View",
+    "WaitTimeout",
+    "WiringError",
+    "correlated",
+    "current_envelope",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'microlith' has no attribute {name!r}")
+    value = getattr(import_module(f"microlith.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

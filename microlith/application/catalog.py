@@ -1,0 +1,66 @@
+"""The catalog: what an application consists of, as plain data for tools."""
+
+import inspect
+from typing import Any
+
+from pydantic import PydanticSchemaGenerationError, PydanticUserError
+
+from microlith.application.wiring import Wiring
+from microlith.messages import Query, response_type
+from microlith.payloads import is_secret_name
+from microlith.serialization import MessageType
+
+
+def describe(name: str, wiring: Wiring) -> dict[str, Any]:
+    """Describe an application: components, messages with their schemas, handlers, projections. Ready for JSON."""
+    return {
+        "app": name,
+        "components": [component.name for component in wiring.components],
+        "messages": [_message(entry, wiring) for entry in wiring.types],
+        "handlers": [
+            {
+                "name": spec.name,
+                "message": wiring.types.shown(wiring.types.of(spec.message)),
+                "kind": spec.message.__kind__,
+                "emits": [wiring.types.shown(wiring.types.of(cls)) for cls in spec.emits()],
+                "file": spec.file,
+                "line": spec.line,
+                "concurrency": spec.concurrency,
+            }
+            for spec in wiring.handlers
+        ],
+        "projections": [
+            {
+                "name": projection.name,
+                "events": [event.__name__ for event in projection.events],
+                "tables": [row.__name__ for row in projection.rows],
+                "file": projection.place[0],
+                "line": projection.place[1],
+            }
+            for projection in wiring.projections
+        ],
+    }
+
+
+def _message(entry: MessageType, wiring: Wiring) -> dict[str, Any]:
+    cls = entry.cls
+    answer = response_type(cls) if issubclass(cls, Query) else None
+    try:
+        schema = cls.model_json_schema()
+    except (PydanticSchemaGenerationError, PydanticUserError):
+        schema = {"type": "object", "additionalProperties": True}
+    properties = schema.get("properties", {})
+    described: dict[str, Any] = {
+        "type": wiring.types.shown(entry),
+        "component": entry.component,
+        "kind": entry.kind,
+        "doc": inspect.cleandoc(cls.__doc__ or ""),
+        "schema": schema,
+        "handlers": [spec.name for spec in wiring.handlers if spec.message is cls],
+        "emitted_by": wiring.emits.get(cls, []),
+        "secrets": [name for name in properties if properties[name].get("writeOnly") or is_secret_name(name)],
+        "module": cls.__module__,
+    }
+    if answer is not None:
+        described["response"] = wiring.types.shown(wiring.types.of(answer))
+    return described

@@ -1,0 +1,375 @@
+"""The microlith: wires components to three buses, a store and a tracer, and starts and stops them.
+
+Lives inside any host: `async with app:` in a script, in a test, or as the lifespan of a web
+framework. One process owns one store.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
+
+from microlith.application import catalog
+from microlith.application.reports import explain_timeouts, running_handlers
+from microlith.application.resources import Resources
+from microlith.application.wiring import Wiring
+from microlith.buses import CommandBus, EventBus, QueryBus, Subscription
+from microlith.component import Component
+from microlith.delivery import Delivery, HandlerCompletion, Routes
+from microlith.delivery.recovery import load_pending, position_lane
+from microlith.envelope import Envelope
+from microlith.errors import ClosedError, DuplicateHandlerError, MicrolithError, NotRunningError, WrongBusError
+from microlith.event_store import open_event_store
+from microlith.event_store.protocol import EventStore
+from microlith.handlers.declared import HandlerSpec
+from microlith.handlers.injection import plan_call
+from microlith.handlers.lanes import Lane
+from microlith.messages import Kind, Message
+from microlith.projections import View
+from microlith.serialization import MessageTypes
+from microlith.tracing.log import TraceLog
+from microlith.tracing.tracer import Tracer
+from microlith.waits import Waits
+
+logger = logging.getLogger("microlith")
+
+DEFAULT_STORE = "sqlite:.microlith/events.db"
+_MAX_DEPTH = 100
+_LANE_LIMIT = 250_000
+_EVENT_LANE_LIMIT = 20_000
+_WATCH_INTERVAL = 0.05
+_BLOCKED = 0.25
+_THREADS = 32
+
+
+class Microlith:
+    """A microlithic application.
+
+    Attributes:
+        name: Its name, such as "shop".
+        command_bus: Carries commands.
+        query_bus: Carries queries and responses.
+        event_bus: Carries events.
+        store_url: Where events are kept: "sqlite:PATH", "sqlite:PATH?durability=fast" or "memory:".
+            The environment variable MICROLITH_STORE_URL overrides it.
+        delivery: The running heart; None while stopped.
+        intake: Whether messages from outside are taken.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        components: Sequence[Component] | str,
+        *,
+        store: str = DEFAULT_STORE,
+        root: Path | None = None,
+        max_depth: int = _MAX_DEPTH,
+        lane_limit: int = _LANE_LIMIT,
+    ) -> None:
+        """Declare an application; nothing is imported, opened or started.
+
+        Args:
+            name: Its name.
+            components: Its components, or the name of a package whose sub-packages each define one.
+            store: Url of the event store.
+            root: Directory that a relative store path starts from; by default the current one at start.
+            max_depth: How long a chain of messages causing messages may get.
+            lane_limit: How many commands or queries may wait for one handler.
+        """
+        self.name = name
+        self.store_url = store
+        self.root = root
+        self.command_bus = CommandBus(self)
+        self.query_bus = QueryBus(self)
+        self.event_bus = EventBus(self)
+        self.delivery: Delivery | None = None
+        self.intake = False
+        self._components = components
+        self._max_depth = max_depth
+        self._lane_limit = lane_limit
+        self._wiring: Wiring | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._resources = Resources()
+        self._executor: ThreadPoolExecutor | None = None
+        self._subscriptions: list[tuple[Kind, Any, Callable[..., Any], list[Callable[[], None]]]] = []
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def types(self) -> MessageTypes:
+        """Every message type, by name and class."""
+        return self.wire().types
+
+    @property
+    def store(self) -> EventStore:
+        """The open event store.
+
+        Raises:
+            NotRunningError: The application is not running.
+        """
+        return self._running().store
+
+    @property
+    def tracer(self) -> Tracer:
+        """The tracer of the running application.
+
+        Raises:
+            NotRunningError: The application is not running.
+        """
+        return self._running().tracer
+
+    @property
+    def waits(self) -> int:
+        """How many waits are open now."""
+        return 0 if self.delivery is None else len(self.delivery.waits)
+
+    def wire(self) -> Wiring:
+        """Import the components and check everything that can be checked without running. Opens nothing.
+
+        Raises:
+            WiringError: What is wrong, where, and what to do.
+        """
+        if self._wiring is None:
+            self._wiring = Wiring(self._components)
+        return self._wiring
+
+    def catalog(self) -> dict[str, Any]:
+        """Describe components, messages, handlers and projections, ready for JSON."""
+        return catalog.describe(self.name, self.wire())
+
+    async def start(self) -> None:
+        """Wire, open the store, carry on what an earlier process left, and take messages.
+
+        Raises:
+            WiringError: The application cannot start as it is written.
+            StoreLockedError: Another process owns the store.
+        """
+        if self.delivery is not None:
+            raise MicrolithError(f"The microlith {self.name!r} is running already.", hint="Start it once.")
+        wiring = self.wire()
+        root = self.root or Path.cwd()
+        url = os.environ.get("MICROLITH_STORE_URL") or self.store_url
+        store = open_event_store(url, wiring.types, root)
+        await store.open(wiring.projections)
+        try:
+            await self._resources.build(wiring.components)
+            self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"microlith-{self.name}")
+            self.delivery = self._make_delivery(wiring, store)
+            self._follow_into_log(store, url, root)
+            await self._start_lanes(wiring)
+        except BaseException:
+            await self._close(store)
+            raise
+        self.intake = True
+
+    async def stop(self, drain: float = 10.0, *, finish_queues: bool = True) -> int:
+        """Take no more messages, let handlers finish, close everything. Safe to call twice.
+
+        Args:
+            drain: Seconds to wait for handlers.
+            finish_queues: Also handle what waits in queues; otherwise only what is being handled. With a
+                durable store the rest is carried on at the next start.
+
+        Returns:
+            How many messages were abandoned: cut off while being handled, or lost with a store in memory.
+        """
+        delivery, self.intake = self.delivery, False
+        if delivery is None:
+            return 0
+        in_memory = delivery.store.durability == "memory"
+        if not (finish_queues or in_memory):
+            for lane in delivery.routes.lanes():
+                lane.close()
+        await self._drain(delivery, monotonic() + drain, queues=finish_queues or in_memory)
+        lanes = list(delivery.routes.lanes())
+        abandoned = sum(slot.item is not None for lane in lanes for slot in lane.slots)
+        abandoned += sum(len(lane.queue) for lane in lanes) if in_memory else 0
+        await self._close(delivery.store)
+        return abandoned
+
+    def running(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the handlers at work now, by correlation id: handler, message, milliseconds so far."""
+        return running_handlers(self._running())
+
+    def cloud_event(self, envelope: Envelope[Any], *, reveal: bool = False) -> dict[str, Any]:
+        """Show a message as a CloudEvents 1.0 object; secrets are masked unless `reveal`."""
+        return self.types.cloud_event(envelope, self.name, show_secrets=reveal)
+
+    def bus_of(self, kind: Kind) -> CommandBus | QueryBus | EventBus:
+        """Return the bus that carries a kind of message."""
+        if kind == "command":
+            return self.command_bus
+        return self.event_bus if kind == "event" else self.query_bus
+
+    def message_class(self, wanted: str | type[Message]) -> type[Message]:
+        """Find a message class by name, or check that one is declared.
+
+        Raises:
+            UnknownTypeError: It is not.
+        """
+        return self.types.find(wanted).cls if isinstance(wanted, str) else self.types.of(wanted).cls
+
+    def add_subscription(self, kind: Kind, wanted: str | type[Message], function: Callable[..., Any]) -> Subscription:
+        """Add a handler that is not part of a component; `bus.subscribe` is the way to call this."""
+        cancel: list[Callable[[], None]] = []
+        entry = (kind, wanted, function, cancel)
+        if self.delivery is None:
+            self._subscriptions.append(entry)
+        else:
+            self._subscribe(self.delivery, entry)
+
+        def stop() -> None:
+            if entry in self._subscriptions:
+                self._subscriptions.remove(entry)
+            for one in cancel:
+                one()
+            cancel.clear()
+
+        return Subscription(stop)
+
+    def _running(self) -> Delivery:
+        if self.delivery is None:
+            raise NotRunningError(self.name)
+        return self.delivery
+
+    def _make_delivery(self, wiring: Wiring, store: EventStore) -> Delivery:
+        tracer = Tracer(wiring.types, self.name)
+        waits = Waits(lambda expired: explain_timeouts(self._running(), wiring.emits, expired))
+        routes = Routes(wiring.types)
+        tracer.start()
+        return Delivery(self.name, routes, store, tracer, waits, max_depth=self._max_depth, lane_limit=self._lane_limit)
+
+    async def _start_lanes(self, wiring: Wiring) -> None:
+        delivery = self._running()
+        completion = HandlerCompletion(delivery)
+        for spec in wiring.handlers:
+            lane = self._lane(spec, completion, durable=spec.message.__kind__ != "query")
+            delivery.routes.of(spec.message).lanes.append(lane)
+        for entry in self._subscriptions:
+            self._subscribe(delivery, entry, start=False)
+        await load_pending(delivery)
+        head = await delivery.store.head()
+        for lane in delivery.routes.lanes():
+            if lane.spec.message.__kind__ == "event" and lane.durable:
+                await position_lane(delivery, lane, head)
+        for lane in delivery.routes.lanes():
+            lane.start()
+        self._spawn(self._watch(delivery), "microlith watch")
+
+    def _lane(self, spec: HandlerSpec, completion: HandlerCompletion, *, durable: bool) -> Lane:
+        call = plan_call(spec, self.wire().resolver(spec, self._value))
+        limit = _EVENT_LANE_LIMIT if spec.message.__kind__ == "event" else self._lane_limit
+        if self._executor is None:
+            raise NotRunningError(self.name)
+        return Lane(spec, call, completion, self._executor, limit=limit, durable=durable, spawn=self._spawn)
+
+    def _value(self, annotation: Any, detail: Any) -> Any:
+        if detail is None:
+            buses: dict[Any, Any] = {CommandBus: self.command_bus, QueryBus: self.query_bus, EventBus: self.event_bus}
+            return buses.get(annotation, self)
+        if isinstance(detail, Component):
+            return self._resources.get(detail, annotation)
+        return View(annotation.__args__[0], detail, self.store.rows)
+
+    def _subscribe(self, delivery: Delivery, entry: tuple[Kind, Any, Any, list[Any]], *, start: bool = True) -> None:
+        kind, wanted, function, cancel = entry
+        cls = self.message_class(wanted)
+        if cls.__kind__ != kind:
+            raise WrongBusError(cls.__name__, cls.__kind__, kind)
+        route = delivery.routes.of(cls)
+        spec = HandlerSpec("subscription", cls, function)
+        if route.lanes and kind != "event":
+            raise DuplicateHandlerError(cls.__name__, route.lanes[0].spec.place, spec.place)
+        lane = self._lane(spec, HandlerCompletion(delivery), durable=kind == "command")
+        route.lanes.append(lane)
+
+        def stop() -> None:
+            if lane in route.lanes:
+                route.lanes.remove(lane)
+            lane.close()
+
+        cancel.append(stop)
+        if start:
+            lane.start()
+
+    def _follow_into_log(self, store: EventStore, url: str, root: Path) -> None:
+        if store.durability == "memory":
+            return
+        directory = (root / url.partition(":")[2].partition("?")[0]).parent
+        log, follower = TraceLog(directory), self.tracer.follow()
+
+        async def write() -> None:
+            async for facts in follower:
+                log.write(facts)
+            log.write(follower.take())
+
+        self._spawn(write(), "microlith trace log")
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.critical("%s ended: %s", task.get_name(), task.exception(), exc_info=task.exception())
+
+    async def _watch(self, delivery: Delivery) -> None:
+        """Cancel handlers that run too long, and name those that block the loop."""
+        before = monotonic()
+        while True:
+            await asyncio.sleep(_WATCH_INTERVAL)
+            now = monotonic()
+            if now - before > _WATCH_INTERVAL + _BLOCKED:
+                guilty = [
+                    r[1] for r in delivery.tracer.recent if r[0] == 1 and r[6] > before and r[6] - r[5] > _BLOCKED
+                ]
+                logger.warning(
+                    "The event loop was blocked for %.0f ms%s. Write blocking handlers as plain `def`: those run in a thread.",
+                    (now - before) * 1000,
+                    f" while {', '.join(sorted(set(guilty)))} ran" if guilty else "",
+                )
+            before = now
+            for lane in delivery.routes.lanes():
+                lane.check_timeouts(now)
+
+    async def _drain(self, delivery: Delivery, deadline: float, *, queues: bool) -> None:
+        while monotonic() < deadline:
+            lanes = list(delivery.routes.lanes())
+            if not any(lane.busy or (queues and (lane.queue or lane.behind)) for lane in lanes):
+                await delivery.store.flush()
+                if not any(lane.busy or (queues and (lane.queue or lane.behind)) for lane in lanes):
+                    return
+            await asyncio.sleep(0.002)
+
+    async def _close(self, store: EventStore) -> None:
+        delivery, self.delivery = self.delivery, None
+        if delivery is not None:
+            for lane in delivery.routes.lanes():
+                lane.close()
+            delivery.waits.fail_all(ClosedError(self.name))
+            delivery.tracer.stop()
+            await asyncio.sleep(0)
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=1.0)
+        await store.close()
+        await self._resources.close()
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            self._executor = None

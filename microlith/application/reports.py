@@ -1,0 +1,62 @@
+"""Reports: what a wait that ran out of time is told about its correlation."""
+
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from typing import Any
+
+from microlith.delivery import Delivery
+from microlith.errors import WaitTimeout
+from microlith.messages import Message, Query, response_type
+from microlith.waits import Wait
+
+
+def explain_timeouts(
+    delivery: Delivery, emits: Mapping[type[Message], Sequence[str]], waits: list[Wait]
+) -> list[BaseException]:
+    """Make the error for each of some waits that expired together: what arrived, ran, still runs, and is missing."""
+    correlations = {wait.correlation_id for wait in waits}
+    ran = delivery.tracer.handlings(correlations)
+    sent: dict[str, list[Any]] = {}
+    for record in delivery.tracer.recent:
+        if record[0] == 0 and record[1].correlation_id in correlations:
+            sent.setdefault(record[1].correlation_id, []).append(record[1])
+    running = running_handlers(delivery, correlations)
+    errors: list[BaseException] = []
+    for wait in waits:
+        envelopes = sent.get(wait.correlation_id, [])
+        missing = wait.missing or _response_wanted(wait, envelopes)
+        report = {
+            "arrived": [type(envelope.message).__name__ for envelope in envelopes],
+            "ran": ran.get(wait.correlation_id, []),
+            "running": running.get(wait.correlation_id, []),
+            "missing": [cls.__name__ for cls in missing],
+            "could_emit": {cls.__name__: list(emits.get(cls, ())) for cls in missing},
+        }
+        wanted = [cls.__name__ for cls in (missing if wait.every else wait.classes or missing)]
+        errors.append(WaitTimeout(wanted or ["A response"], wait.correlation_id, wait.timeout, report))
+    return errors
+
+
+def running_handlers(delivery: Delivery, correlations: set[str] | None = None) -> dict[str, list[dict[str, Any]]]:
+    """Return, per correlation, the handlers at work now: handler, message, milliseconds so far."""
+    now = monotonic()
+    found: dict[str, list[dict[str, Any]]] = {}
+    for lane in delivery.routes.lanes():
+        for slot in lane.slots:
+            if slot.item is not None and (correlations is None or slot.item.envelope.correlation_id in correlations):
+                entry = {
+                    "handler": lane.spec.name,
+                    "message": type(slot.item.envelope.message).__name__,
+                    "message_id": slot.item.envelope.message_id,
+                    "ms": (now - slot.started) * 1000,
+                }
+                found.setdefault(slot.item.envelope.correlation_id, []).append(entry)
+    return found
+
+
+def _response_wanted(wait: Wait, envelopes: Sequence[Any]) -> list[type[Message]]:
+    for envelope in envelopes:
+        if isinstance(envelope.message, Query) and wait.key.endswith(envelope.message_id):
+            answer = response_type(type(envelope.message))
+            return [answer] if answer is not None else []
+    return []

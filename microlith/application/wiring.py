@@ -1,0 +1,131 @@
+"""Wiring: imports the components, declares their messages and checks their handlers.
+
+Done once, before anything is opened; every mistake that can be found without running is found here.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, get_args, get_origin
+
+from microlith.buses import CommandBus, EventBus, QueryBus
+from microlith.component import Component, find_components
+from microlith.errors import DuplicateHandlerError, DuplicateNameError, InjectionError, WiringError
+from microlith.event_store.protocol import TableSpec
+from microlith.handlers.declared import HandlerSpec
+from microlith.handlers.injection import Resolver, plan_call
+from microlith.messages import Event, Message, Query, Response, response_type
+from microlith.projections import Projection, View
+from microlith.serialization import MessageTypes
+
+
+class Wiring:
+    """What an application is made of, checked.
+
+    Attributes:
+        components: Its components.
+        types: Every message type they declare.
+        handlers: Every handler.
+        projections: Every projection.
+        emits: For each message class, the handlers that say they return it.
+    """
+
+    def __init__(self, components: Sequence[Component] | str) -> None:
+        self.components = find_components(components) if isinstance(components, str) else list(components)
+        self.types = MessageTypes()
+        self.handlers: list[HandlerSpec] = []
+        self.projections: list[Projection] = []
+        self.emits: dict[type[Message], list[str]] = {}
+        self._check_names()
+        self._declare_messages()
+        for component in self.components:
+            self.handlers.extend(component.handlers)
+            self.projections.extend(component.projections)
+        self._check_handlers()
+        for projection in self.projections:
+            projection.wire()
+
+    def resolver(self, spec: HandlerSpec, values: Callable[[Any, Any], Any]) -> Resolver:
+        """Make what tells a handler's injection what an annotation stands for.
+
+        `values` gives the thing itself for (annotation, detail); detail is a component for a resource
+        and a table for a view.
+        """
+        component = next((one for one in self.components if one.name == spec.component), None)
+
+        def resolve(annotation: Any) -> tuple[bool, Any]:
+            if annotation in (CommandBus, QueryBus, EventBus) or getattr(annotation, "__name__", "") == "Microlith":
+                return True, values(annotation, None)
+            if get_origin(annotation) is View:
+                table = self.table_of(component, get_args(annotation)[0])
+                return (False, None) if table is None else (True, values(annotation, table))
+            if component is not None and _hashable(annotation) and annotation in component.resources:
+                return True, values(annotation, component)
+            return False, None
+
+        return resolve
+
+    def table_of(self, component: Component | None, row: Any) -> TableSpec | None:
+        """Find the table of a row class among the projections of one component."""
+        for projection in component.projections if component else ():
+            spec = projection.spec_of(row)
+            if spec is not None:
+                return spec
+        return None
+
+    def _check_names(self) -> None:
+        seen: dict[str, Component] = {}
+        for component in self.components:
+            if not component.name.isidentifier():
+                raise WiringError(
+                    f"{component.name!r} cannot name a component.", hint="Use letters, digits and underscores."
+                )
+            if component.name in seen:
+                raise DuplicateNameError("components", component.name, seen[component.name].module, component.module)
+            seen[component.name] = component
+
+    def _declare_messages(self) -> None:
+        # Two rounds: a component may use another one's messages, which belong to whoever defines them.
+        modules = {component.name: component.discover() for component in self.components}
+        for component in self.components:
+            own = {module.__name__ for module in modules[component.name]}
+            for cls in component.messages(modules[component.name]):
+                if cls.__module__ in own:
+                    self.types.add(cls, component.name)
+        for component in self.components:
+            for cls in component.messages([]):
+                self.types.add(cls, component.name)
+                answer = response_type(cls) if issubclass(cls, Query) else None
+                if answer is not None:
+                    self.types.add(answer, component.name)
+
+    def _check_handlers(self) -> None:
+        taken: dict[type[Message], HandlerSpec] = {}
+        names: dict[str, HandlerSpec] = {}
+        for spec in self.handlers:
+            if issubclass(spec.message, Response):
+                raise InjectionError(
+                    spec.name,
+                    "message",
+                    spec.message.__name__,
+                    hint="A response goes to whoever asked; handle its query.",
+                )
+            other = taken.setdefault(spec.message, spec)
+            if other is not spec and not issubclass(spec.message, Event):
+                raise DuplicateHandlerError(spec.message.__name__, other.place, spec.place)
+            twin = names.setdefault(spec.name, spec)
+            if twin is not spec:
+                raise DuplicateNameError("handlers", spec.name, twin.place, spec.place)
+            plan_call(spec, self.resolver(spec, _nothing))
+            for cls in spec.emits():
+                self.emits.setdefault(cls, []).append(spec.name)
+
+
+def _nothing(_annotation: Any, _detail: Any) -> None:
+    """Stand in for every value while signatures are only checked."""
+
+
+def _hashable(annotation: Any) -> bool:
+    try:
+        hash(annotation)
+    except TypeError:
+        return False
+    return True

@@ -1,0 +1,230 @@
+"""What the three buses share: dispatch, subscribe, wait.
+
+A bus belongs to the event loop that started its application. Threads without a loop may
+dispatch; another loop may not.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, ClassVar, Protocol, TypeVar, overload
+
+from microlith.context import Handling, correlated, handling_now
+from microlith.delivery import Delivery, Receipt, Route
+from microlith.envelope import Envelope
+from microlith.errors import ForeignLoopError, NotRunningError, WrongBusError
+from microlith.messages import Kind, Message
+from microlith.waits import Wait
+
+A = TypeVar("A", bound=Message)
+B = TypeVar("B", bound=Message)
+C = TypeVar("C", bound=Message)
+D = TypeVar("D", bound=Message)
+
+DEFAULT_WAIT = 5.0
+"""Seconds a wait lasts unless it says otherwise."""
+
+Wanted = str | type[Message]
+
+
+class Host(Protocol):
+    """The application, as far as a bus needs it."""
+
+    name: str
+    delivery: Delivery | None
+    intake: bool
+
+    def message_class(self, wanted: Wanted) -> type[Message]:
+        """Find a message class by name, or check one."""
+        ...
+
+    def add_subscription(self, kind: Kind, wanted: Wanted, function: Callable[..., Any]) -> "Subscription":
+        """Add a handler that is not part of a component and not remembered by the store."""
+        ...
+
+
+class Subscription:
+    """A handler added while the application runs. It sees what comes from now on."""
+
+    def __init__(self, cancel: Callable[[], None]) -> None:
+        self._cancel = cancel
+
+    def cancel(self) -> None:
+        """Stop receiving. Safe to call twice."""
+        self._cancel()
+
+
+class Bus:
+    """Carries messages of one kind."""
+
+    kind: ClassVar[Kind]
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def dispatch(self, message: Any) -> Receipt:
+        """Send a message, or an envelope made by `correlated`, and return at once.
+
+        Await the receipt to wait until the message is accepted under the store's durability. In a
+        handler, what is not awaited goes out together with the handler's own commit, and not at all
+        if the handler fails.
+
+        Raises:
+            NotRunningError: The application is not running.
+            WrongBusError: The message is of another kind.
+            NoHandlerError: A command or query that nobody handles.
+            BusFullError: Too many messages wait for their handler.
+            CascadeTooDeepError: Messages keep causing messages.
+        """
+        delivery = self._host.delivery
+        if delivery is None:
+            raise NotRunningError(self._host.name)
+        envelope = message if isinstance(message, Envelope) else correlated(message)
+        route = delivery.routes.get(type(envelope.message)) or delivery.routes.of(type(envelope.message))
+        if route.kind != self.kind:
+            raise WrongBusError(route.entry.name, route.kind, self.kind)
+        delivery.check(envelope, route)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        if loop is not delivery.loop and loop is not None:
+            raise ForeignLoopError(self._host.name)
+        handling = handling_now.get()
+        if handling is not None:
+            return self._dispatch_from_handler(delivery, handling, envelope, route, threaded=loop is None)
+        if not self._host.intake:
+            raise NotRunningError(self._host.name)
+        return self._from_thread(delivery, envelope, route) if loop is None else delivery.accept(envelope, route)
+
+    @overload
+    def subscribe(self, wanted: type[A], handler: Callable[[A], Any]) -> Subscription: ...
+    @overload
+    def subscribe(self, wanted: Wanted, handler: Callable[..., Any]) -> Subscription: ...
+    def subscribe(self, wanted: Any, handler: Callable[..., Any]) -> Subscription:
+        """Handle messages of a type, given by name or class, from now until `.cancel()`.
+
+        What the handler returns is dispatched, as with `@component.handles`. Nothing is remembered
+        over a restart: for that, declare the handler in a component.
+
+        Raises:
+            UnknownTypeError: No component declares the type.
+            DuplicateHandlerError: A command or query that is handled already.
+        """
+        return self._host.add_subscription(self.kind, wanted, handler)
+
+    @overload
+    def wait_for(self, correlation_id: str, types: type[A], timeout: float = ...) -> Coroutine[Any, Any, A]: ...
+    @overload
+    def wait_for(
+        self, correlation_id: str, types: tuple[type[A], type[B]], timeout: float = ...
+    ) -> Coroutine[Any, Any, A | B]: ...
+    @overload
+    def wait_for(
+        self, correlation_id: str, types: tuple[type[A], type[B], type[C]], timeout: float = ...
+    ) -> Coroutine[Any, Any, A | B | C]: ...
+    @overload
+    def wait_for(
+        self, correlation_id: str, types: tuple[type[A], type[B], type[C], type[D]], timeout: float = ...
+    ) -> Coroutine[Any, Any, A | B | C | D]: ...
+    @overload
+    def wait_for(
+        self, correlation_id: str, types: Wanted | Sequence[Wanted], timeout: float = ...
+    ) -> Coroutine[Any, Any, Message]: ...
+    async def wait_for(self, correlation_id: str, types: Any, timeout: float = DEFAULT_WAIT) -> Any:
+        """Wait for the first message of one of several types, by name or class, in a correlation.
+
+        Finds a message that came before the call as well as one that comes after.
+
+        Args:
+            correlation_id: Such as `envelope.correlation_id` or `receipt.correlation_id`.
+            types: One type or several; the first match wins.
+            timeout: Seconds.
+
+        Raises:
+            HandlerFailedError: A handler of this correlation failed; its error is the cause.
+            WaitTimeout: Nothing came in time; says what did happen. A later wait still finds it.
+            ClosedError: The application stopped.
+        """
+        return (await self._wait(correlation_id, types, timeout, every=False))[0]
+
+    @overload
+    def wait_all(
+        self, correlation_id: str, types: tuple[type[A]], timeout: float = ...
+    ) -> Coroutine[Any, Any, tuple[A]]: ...
+    @overload
+    def wait_all(
+        self, correlation_id: str, types: tuple[type[A], type[B]], timeout: float = ...
+    ) -> Coroutine[Any, Any, tuple[A, B]]: ...
+    @overload
+    def wait_all(
+        self, correlation_id: str, types: tuple[type[A], type[B], type[C]], timeout: float = ...
+    ) -> Coroutine[Any, Any, tuple[A, B, C]]: ...
+    @overload
+    def wait_all(
+        self, correlation_id: str, types: tuple[type[A], type[B], type[C], type[D]], timeout: float = ...
+    ) -> Coroutine[Any, Any, tuple[A, B, C, D]]: ...
+    @overload
+    def wait_all(
+        self, correlation_id: str, types: Sequence[Wanted], timeout: float = ...
+    ) -> Coroutine[Any, Any, tuple[Message, ...]]: ...
+    async def wait_all(self, correlation_id: str, types: Any, timeout: float = DEFAULT_WAIT) -> Any:
+        """Wait for one message of each type, and return them in the order of the types.
+
+        Otherwise as `wait_for`.
+        """
+        return await self._wait(correlation_id, types, timeout, every=True)
+
+    async def _wait(self, correlation_id: str, types: Any, timeout: float, *, every: bool) -> tuple[Message, ...]:
+        delivery = self._delivery()
+        handling = handling_now.get()
+        if handling is not None and handling.open and handling.outbox:
+            delivery.send_now(handling)
+        wait = delivery.waits.open(correlation_id, self.classes(types), every=every, timeout=timeout)
+        try:
+            await self._look_back(delivery, wait)
+            return tuple(envelope.message for envelope in await wait.future)
+        finally:
+            delivery.waits.close(wait)
+
+    def classes(self, types: Any) -> tuple[type[Message], ...]:
+        """Turn names and classes into classes, each once.
+
+        Raises:
+            UnknownTypeError: A name that no component declares.
+            WrongBusError: A type that never travels on this bus.
+        """
+        wanted = (types,) if isinstance(types, str | type) else tuple(types)
+        if not wanted:
+            raise ValueError("A wait needs at least one message type.")
+        return tuple(dict.fromkeys(self._checked(self._host.message_class(one)) for one in wanted))
+
+    async def _look_back(self, delivery: Delivery, wait: Wait) -> None:
+        """Show a wait what its correlation has seen already; each bus knows where to look."""
+        raise NotImplementedError
+
+    def _checked(self, cls: type[Message]) -> type[Message]:
+        bus = "query" if cls.__kind__ == "response" else cls.__kind__
+        if bus != self.kind:
+            raise WrongBusError(cls.__name__, bus, self.kind)
+        return cls
+
+    def _delivery(self) -> Delivery:
+        delivery = self._host.delivery
+        if delivery is None:
+            raise NotRunningError(self._host.name)
+        if asyncio.get_running_loop() is not delivery.loop:
+            raise ForeignLoopError(self._host.name)
+        return delivery
+
+    def _dispatch_from_handler(
+        self, delivery: Delivery, handling: Handling, envelope: Envelope[Any], route: Route, *, threaded: bool
+    ) -> Receipt:
+        if handling.open and self.kind != "query":
+            return delivery.hold(handling, envelope, route)
+        return self._from_thread(delivery, envelope, route) if threaded else delivery.accept(envelope, route)
+
+    def _from_thread(self, delivery: Delivery, envelope: Envelope[Any], route: Route) -> Receipt:
+        receipt = Receipt(envelope, delivery.loop, lambda: False)
+        receipt.under_way()
+        delivery.loop.call_soon_threadsafe(delivery.accept_for, receipt, envelope, route)
+        return receipt

@@ -1,0 +1,24 @@
+"""The event bus: each event goes to any number of handlers."""
+
+from typing import ClassVar
+
+from microlith.buses.bus import Bus
+from microlith.delivery import Delivery
+from microlith.errors import HandlerFailedError
+from microlith.messages import Kind
+from microlith.waits import Wait
+
+
+class EventBus(Bus):
+    """Carries events. An event is appended to the log before any handler sees it."""
+
+    kind: ClassVar[Kind] = "event"
+
+    async def _look_back(self, delivery: Delivery, wait: Wait) -> None:
+        for event in await delivery.store.read_correlation(wait.correlation_id):
+            if any(cls.__name__ == event.type for cls in wait.classes):
+                wait.offer(event.envelope)
+        if not wait.future.done():
+            failure = await delivery.store.failure_of(wait.correlation_id)
+            if failure is not None:
+                wait.fail(HandlerFailedError(*failure))

@@ -1,0 +1,168 @@
+"""The component: a named boundary with its messages, handlers, projections and resources.
+
+Components share nothing and import nothing of each other but messages.
+
+Declaring one imports nothing and starts nothing; the application does, at start.
+"""
+
+import importlib
+import pkgutil
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any, TypeVar
+
+from microlith.errors import DiscoveryError, DuplicateNameError
+from microlith.handlers.declared import DEFAULT_TIMEOUT, HandlerSpec
+from microlith.messages import Message, Query, is_message
+from microlith.projections import Projection, ReadModel
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+DISCOVERED = ("commands", "events", "queries", "handlers", "projections")
+"""Sub-packages whose modules are imported at start."""
+
+_QUERY_CONCURRENCY = 64
+
+
+class Component:
+    """A named boundary.
+
+    Attributes:
+        name: Unique in the application: letters, digits and underscores.
+        module: Name of the module it was declared in. If that is a package, its sub-packages
+            `commands`, `events`, `queries`, `handlers` and `projections` belong to the component.
+        handlers: Its handlers, in the order in which they were declared.
+        projections: Its projections.
+        resources: What it provides, by type: the function that builds it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.module: str = sys._getframe(1).f_globals.get("__name__", "__main__")  # noqa: SLF001 (no public way to the caller)
+        self.handlers: list[HandlerSpec] = []
+        self.projections: list[Projection] = []
+        self.resources: dict[Any, Callable[[], Any]] = {}
+
+    def handles(
+        self, message: type[Message], *, concurrency: int | None = None, timeout: float = DEFAULT_TIMEOUT
+    ) -> Callable[[F], F]:
+        """Declare that a function handles a message type.
+
+        `async def` functions run on the event loop, `def` functions in a thread. Parameters are
+        filled by their annotations: the message, `Envelope`, a bus, `View[Row]`, or a type that this
+        component provides. What the function returns (a message, several, or None) is dispatched.
+
+        Args:
+            message: Command, query or event class.
+            concurrency: How many messages it may handle at a time. By default 1 for commands and
+                events, which keeps their order, and 64 for queries.
+            timeout: Seconds one handling may take before it is cancelled.
+        """
+        if concurrency is None:
+            concurrency = _QUERY_CONCURRENCY if issubclass(message, Query) else 1
+        if concurrency < 1:
+            raise ValueError(f"concurrency must be at least 1, not {concurrency}")
+        workers = concurrency
+
+        def declare(function: F) -> F:
+            self.handlers.append(HandlerSpec(self.name, message, function, concurrency=workers, timeout=timeout))
+            return function
+
+        return declare
+
+    def provides(self, resource: type[T], factory: Callable[[], Any]) -> None:
+        """Declare how to build something that handlers may ask for by its type.
+
+        Built once at start, closed at stop. The factory may be a function, an `async def`, or return
+        a context manager (also an asynchronous one), which is entered at start and left at stop. An
+        object with `close()` or `aclose()` is closed by that.
+        """
+        self.resources[resource] = factory
+
+    def projection(self, name: str, *rows: type[ReadModel]) -> Projection:
+        """Declare a projection: the read models it keeps, and with `.on(Event)` how events change them.
+
+        Raises:
+            DuplicateNameError: This component has a projection of that name.
+        """
+        if any(projection.short_name == name for projection in self.projections):
+            raise DuplicateNameError("projections", f"{self.name}.{name}", self.module, self.module)
+        projection = Projection(self.name, name, rows)
+        self.projections.append(projection)
+        return projection
+
+    def discover(self) -> list[ModuleType]:
+        """Import the component's modules and return them, its own first.
+
+        Raises:
+            DiscoveryError: One does not import; the reason is the cause.
+        """
+        own = sys.modules.get(self.module) or _import(self.module)
+        modules = [own]
+        if hasattr(own, "__path__"):
+            for part in DISCOVERED:
+                modules.extend(_import_below(f"{self.module}.{part}", own))
+        return modules
+
+    def messages(self, modules: list[ModuleType]) -> Iterator[type[Message]]:
+        """Yield the message classes that these modules define, and those of its handlers and projections."""
+        for module in modules:
+            for value in list(vars(module).values()):
+                if is_message(value) and value.__module__ == module.__name__:
+                    yield value
+        for spec in self.handlers:
+            yield spec.message
+            yield from spec.emits()
+        for projection in self.projections:
+            yield from projection.events
+
+    def __repr__(self) -> str:
+        return f"Component({self.name!r})"
+
+
+def find_components(package: str) -> list[Component]:
+    """Import a package's sub-packages and return the components they define, by name.
+
+    Raises:
+        DiscoveryError: One does not import.
+    """
+    root = _import(package)
+    found: dict[str, Component] = {}
+    for info in sorted(pkgutil.iter_modules(getattr(root, "__path__", [])), key=lambda info: info.name):
+        if info.ispkg:
+            module = _import(f"{package}.{info.name}")
+            for value in vars(module).values():
+                if isinstance(value, Component) and value.module == module.__name__:
+                    found[value.name] = value
+    return list(found.values())
+
+
+def _import_below(package: str, parent: ModuleType) -> Iterator[ModuleType]:
+    names = {info.name for info in pkgutil.iter_modules(parent.__path__)}
+    if package.rpartition(".")[2] not in names:
+        return
+    module = _import(package)
+    yield module
+    for info in sorted(pkgutil.iter_modules(getattr(module, "__path__", [])), key=lambda info: info.name):
+        yield _import(f"{package}.{info.name}")
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except DiscoveryError:
+        raise
+    except Exception as error:
+        place = _place(error)
+        raise DiscoveryError(name, f"{type(error).__name__}: {error}{place}") from error
+
+
+def _place(error: Exception) -> str:
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({error.filename}:{error.lineno})"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
+    frames = [f for f in frames if not f.filename.endswith("microlith/component.py")]
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""

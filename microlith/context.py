@@ -1,0 +1,62 @@
+"""The handling under way, and how a new message inherits from it.
+
+Held in a context variable, so tasks and threads started by a handler inherit it too.
+
+Knows envelopes only; no bus, no application.
+"""
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from time import time
+from typing import Any, TypeVar
+
+from microlith.envelope import Envelope
+from microlith.ids import new_id
+
+M = TypeVar("M")
+
+
+class Handling:
+    """One handler at work on one message.
+
+    Attributes:
+        envelope: The message being handled.
+        outbox: What the handler has dispatched so far and not awaited; it goes out with the handler's commit.
+        open: False once the handler has returned: what a left-over task dispatches then goes out by itself.
+    """
+
+    __slots__ = ("envelope", "open", "outbox")
+
+    def __init__(self, envelope: Envelope[Any]) -> None:
+        self.envelope = envelope
+        self.outbox: list[Any] | None = None
+        self.open = True
+
+
+handling_now: ContextVar[Handling | None] = ContextVar("microlith_handling", default=None)
+
+
+def current_envelope() -> Envelope[Any] | None:
+    """Return the envelope of the message being handled here, or None outside a handler."""
+    handling = handling_now.get()
+    return None if handling is None else handling.envelope
+
+
+def correlated(message: M, *, headers: Mapping[str, str] | None = None) -> Envelope[M]:
+    """Wrap a message in an envelope, which has a correlation id to wait on.
+
+    Inside a handler the envelope inherits the correlation id of the message being handled and is
+    caused by it; elsewhere it starts a correlation of its own.
+    """
+    handling = handling_now.get()
+    message_id = new_id()
+    if handling is None:
+        return Envelope(message, message_id, message_id, None, time(), 0, headers)
+    return caused_by(handling.envelope, message, message_id, headers)
+
+
+def caused_by(
+    parent: Envelope[Any], message: M, message_id: str, headers: Mapping[str, str] | None = None
+) -> Envelope[M]:
+    """Wrap a message that another one caused: same correlation, one deeper."""
+    return Envelope(message, message_id, parent.correlation_id, parent.message_id, time(), parent.depth + 1, headers)

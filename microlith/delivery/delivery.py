@@ -1,0 +1,162 @@
+"""Delivery: accepts messages into the store and hands accepted ones to their lanes.
+
+One direction: dispatch, accept, deliver. What a handler returns comes back in through
+`completion` and goes the same way.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from time import monotonic
+from typing import Any
+
+from microlith.context import Handling
+from microlith.delivery.receipts import Receipt
+from microlith.delivery.routes import Route, Routes
+from microlith.envelope import Envelope
+from microlith.errors import BusFullError, CascadeTooDeepError, NoHandlerError
+from microlith.event_store.protocol import Acceptance, Committed, EventStore, RecordedEvent
+from microlith.handlers.lanes import Item, Lane
+from microlith.tracing.tracer import Tracer
+from microlith.waits import Waits
+
+logger = logging.getLogger("microlith")
+
+_ANSWERS_KEPT = 10_000
+_CROWDED = 10_000
+"""Messages in a lane above which an awaited dispatch waits."""
+
+
+class Delivery:
+    """The running heart of an application: routes, store, tracer and waits together.
+
+    Attributes:
+        answers: The newest responses, and failures of queries, by correlation id; bounded.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        routes: Routes,
+        store: EventStore,
+        tracer: Tracer,
+        waits: Waits,
+        *,
+        max_depth: int,
+        lane_limit: int,
+    ) -> None:
+        self.name = name
+        self.routes = routes
+        self.store = store
+        self.tracer = tracer
+        self.waits = waits
+        self.loop = asyncio.get_running_loop()
+        self.max_depth = max_depth
+        self.lane_limit = lane_limit
+        self.answers: OrderedDict[str, Envelope[Any] | BaseException] = OrderedDict()
+
+    def check(self, envelope: Envelope[Any], route: Route) -> None:
+        """Refuse a message that nobody handles, that is too deep in a cascade, or that there is no room for.
+
+        Raises:
+            NoHandlerError: A command or query without a handler.
+            CascadeTooDeepError: The chain of causes is longer than `max_depth`.
+            BusFullError: Its lane holds `lane_limit` messages.
+        """
+        if envelope.depth > self.max_depth:
+            raise CascadeTooDeepError(route.entry.name, self.max_depth, self._chain(envelope))
+        if route.kind != "event":
+            if not route.lanes:
+                raise NoHandlerError(route.entry.name, self.routes.handled())
+            if len(route.lanes[0].queue) >= self.lane_limit:
+                raise BusFullError(route.kind, self.lane_limit)
+
+    def accept(self, envelope: Envelope[Any], route: Route) -> Receipt:
+        """Record a message and deliver it once recorded. The receipt says when."""
+        receipt = Receipt(envelope, self.loop, lambda: any(len(lane.queue) > _CROWDED for lane in route.lanes))
+        self.accept_for(receipt, envelope, route)
+        return receipt
+
+    def accept_for(self, receipt: Receipt, envelope: Envelope[Any], route: Route) -> None:
+        """Record and deliver a message whose receipt was made before."""
+        if route.kind == "query":
+            self.deliver(envelope, route)
+            receipt.accepted()
+            return
+
+        def done(committed: Committed | None, error: BaseException | None) -> None:
+            if committed is not None:
+                self.deliver_committed([(envelope, route)], committed)
+            elif receipt.message_id:
+                logger.error("%s was not recorded: %s", route.entry.name, error)
+            receipt.accepted(error)
+
+        receipt.under_way()
+        acceptance = self.store.record(envelope, done)
+        if acceptance is Acceptance.RECORDED:
+            self.deliver(envelope, route)
+            receipt.accepted()
+        elif acceptance is Acceptance.DUPLICATE:
+            receipt.accepted()
+
+    def hold(self, handling: Handling, envelope: Envelope[Any], route: Route) -> Receipt:
+        """Keep what a handler sends until it returns, so that both are committed together."""
+        receipt = Receipt(envelope, self.loop, lambda: any(len(lane.queue) > _CROWDED for lane in route.lanes))
+        held = (envelope, route, receipt)
+        if handling.outbox is None:
+            handling.outbox = []
+        handling.outbox.append(held)
+        receipt.hold(lambda: self.send_now(handling))
+        return receipt
+
+    def send_now(self, handling: Handling) -> None:
+        """Send everything a handler has held back, because it waits for some of it."""
+        held, handling.outbox = handling.outbox, None
+        for envelope, route, receipt in held or ():
+            self.accept_for(receipt, envelope, route)
+
+    def deliver_committed(self, sent: list[tuple[Envelope[Any], Route]], committed: Committed) -> None:
+        """Deliver what a commit wrote, in the order in which it was sent."""
+        recorded = {event.message_id: event for event in committed.events}
+        for envelope, route in sent:
+            if envelope.message_id not in committed.duplicates:
+                event: RecordedEvent | None = recorded.get(envelope.message_id)
+                self.deliver(envelope, route, None if event is None else event.position)
+
+    def deliver(self, envelope: Envelope[Any], route: Route, position: int | None = None) -> None:
+        """Hand an accepted message to the tracer, to the waits and to the lanes of its handlers."""
+        lanes = route.lanes
+        self.tracer.sent(envelope, len(lanes), position)
+        self.waits.offer(envelope)
+        for lane in lanes:
+            if position is None or not lane.durable:
+                if len(lane.queue) < self.lane_limit:
+                    lane.push(Item(envelope, None, monotonic()))
+                else:
+                    logger.error("%s missed %s: its queue is full", lane.spec.name, route.entry.name)
+            elif lane.behind or len(lane.queue) >= lane.limit:
+                self._leave_behind(lane, position)
+            else:
+                lane.last_seen = position
+                lane.push(Item(envelope, position, monotonic()))
+
+    def answer(self, correlation_id: str, answer: Envelope[Any] | BaseException) -> None:
+        """Remember a response, or why there is none, for a wait that begins later."""
+        self.answers[correlation_id] = answer
+        if len(self.answers) > _ANSWERS_KEPT:
+            self.answers.popitem(last=False)
+
+    def _leave_behind(self, lane: Lane, position: int) -> None:
+        lane.behind = True
+        lane.missed = position
+        lane.wake()
+
+    def _chain(self, envelope: Envelope[Any]) -> list[str]:
+        """Name the last messages of a chain of causes, as far as the tracer remembers them."""
+        known = {record[1].message_id: record[1] for record in self.tracer.recent if record[0] == 0}
+        chain = [type(envelope.message).__name__]
+        parent = envelope.causation_id
+        while parent is not None and parent in known and len(chain) < 6:
+            chain.append(type(known[parent].message).__name__)
+            parent = known[parent].causation_id
+        return chain[::-1]

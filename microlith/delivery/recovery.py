@@ -1,0 +1,72 @@
+"""Recovery: carries on what an earlier process accepted and did not finish.
+
+Part of every start, without a command. A message whose handling was begun five times and never
+ended, because the process died each time, becomes a dead letter.
+"""
+
+from collections.abc import Callable
+from time import monotonic
+
+from microlith.delivery.delivery import Delivery
+from microlith.event_store.protocol import Settlement
+from microlith.handlers.lanes import Item, Lane
+
+MAX_ATTEMPTS = 5
+_PAGE = 500
+_COUNTED = 256
+"""Left-over events of a lane whose tries are counted. Whatever kills the process is near the front: what
+came before it was settled."""
+
+
+async def load_pending(delivery: Delivery) -> int:
+    """Put the commands that were accepted and not settled into their lanes; return how many wait for a handler in vain."""
+    after, orphans = -1, 0
+    while page := await delivery.store.pending_commands(after=after, limit=_PAGE):
+        after = page[-1].sequence
+        for pending in page:
+            route = delivery.routes.get(type(pending.envelope.message))
+            if route is None or not route.lanes:
+                orphans += 1
+            else:
+                route.lanes[0].push(Item(pending.envelope, None, monotonic(), left_over=True))
+    return orphans
+
+
+async def position_lane(delivery: Delivery, lane: Lane, head: int) -> None:
+    """Set an event lane to where its handler stood; a new handler begins with what comes next."""
+    checkpoint, finished = await delivery.store.checkpoint(lane.spec.name, start=head)
+    lane.last_seen = lane.highest_done = checkpoint
+    lane.finished_above = set(finished)
+    lane.recovering_to = head
+    lane.behind = checkpoint < head
+    lane.missed = head
+
+
+async def refill(delivery: Delivery, lane: Lane) -> None:
+    """Read the next page that a lane missed; end its being behind when it has seen everything."""
+    missed = lane.missed
+    page = await delivery.store.read_all(after=lane.last_seen, limit=_PAGE, types=[lane.spec.message.__name__])
+    for event in page:
+        if event.position not in lane.finished_above and type(event.message) is lane.spec.message:
+            lane.push(Item(event.envelope, event.position, monotonic(), left_over=event.position <= lane.recovering_to))
+        lane.last_seen = event.position
+    if len(page) < _PAGE:
+        # The log was read to its end: what had been missed by then held nothing more for this lane.
+        lane.last_seen = max(lane.last_seen, missed)
+    if lane.last_seen >= lane.missed:
+        lane.behind = False
+
+
+async def count_attempt(
+    delivery: Delivery, lane: Lane, item: Item, settlement: Callable[..., Settlement]
+) -> int | None:
+    """Count, durably and before handling, that a left-over message is tried again."""
+    lane.counted += 1
+    if not lane.durable or (item.position is not None and lane.counted > _COUNTED):
+        return 2
+    attempts = await delivery.store.begin_again(lane.spec.name, item.envelope)
+    if attempts <= MAX_ATTEMPTS:
+        return attempts
+    reason = f"The process ended {MAX_ATTEMPTS} times while this message was handled."
+    delivery.store.settle(settlement(lane, item, error=reason, attempts=MAX_ATTEMPTS))
+    return None

@@ -1,0 +1,61 @@
+"""Routes: for each message class, its kind and the lanes of its handlers.
+
+Built once at start; subscriptions made while running add lanes of their own.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from microlith.errors import UnknownTypeError
+from microlith.handlers.lanes import Lane
+from microlith.messages import Kind, Message
+from microlith.serialization import MessageType, MessageTypes
+
+
+class Route:
+    """Where the messages of one class go.
+
+    Attributes:
+        entry: What is known of the class.
+        kind: Its kind.
+        lanes: The lanes of its handlers; at most one for a command or query.
+    """
+
+    __slots__ = ("entry", "kind", "lanes")
+
+    def __init__(self, entry: MessageType) -> None:
+        self.entry = entry
+        self.kind: Kind = entry.kind
+        self.lanes: list[Lane] = []
+
+
+class Routes:
+    """The routes of every declared message class."""
+
+    def __init__(self, types: MessageTypes) -> None:
+        self._types = types
+        self._by_class: dict[type[Any], Route] = {entry.cls: Route(entry) for entry in types}
+        self.get = self._by_class.get
+
+    def of(self, cls: type[Any]) -> Route:
+        """Return the route of a class.
+
+        Raises:
+            UnknownTypeError: No component declares the class.
+        """
+        route = self._by_class.get(cls)
+        if route is None:
+            names = [entry.name for entry in self._types]
+            raise UnknownTypeError(
+                cls.__name__ if issubclass(cls, Message) else f"{cls.__module__}.{cls.__name__}", names
+            )
+        return route
+
+    def handled(self) -> list[str]:
+        """Name the message types that somebody handles."""
+        return [route.entry.name for route in self._by_class.values() if route.lanes]
+
+    def lanes(self) -> Iterator[Lane]:
+        """Yield every lane once."""
+        for route in self._by_class.values():
+            yield from route.lanes

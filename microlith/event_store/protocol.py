@@ -1,0 +1,475 @@
+"""What every event store does, and what it promises.
+
+A store keeps three things together so that one commit covers them: the event log, the commands
+that are accepted but not handled yet, and the read models with their checkpoints.
+
+Knows streams, positions and bytes; knows no handlers and no buses.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from enum import Enum
+from typing import Any, Literal, Protocol
+
+from microlith.envelope import Envelope
+from microlith.errors import StoreError
+from microlith.event_store.tables import Column, Key, KeyType, RowReader, RowWriter, TableSpec
+from microlith.messages import Message
+
+__all__ = [
+    "Acceptance",
+    "Column",
+    "Committed",
+    "DeadLetter",
+    "Done",
+    "EventStore",
+    "Key",
+    "KeyType",
+    "PendingCommand",
+    "Projecting",
+    "ProjectionState",
+    "Rebuilt",
+    "RecordedEvent",
+    "RowReader",
+    "RowWriter",
+    "Settlement",
+    "TableSpec",
+    "Unit",
+]
+
+
+class RecordedEvent(Protocol):
+    """One event as it stands in the log. The message is decoded when first asked for."""
+
+    @property
+    def position(self) -> int:
+        """Global position: place in the whole log, from 0, without gaps, in commit order."""
+        ...
+
+    @property
+    def stream(self) -> str:
+        """Stream it stands in."""
+        ...
+
+    @property
+    def stream_position(self) -> int:
+        """Place in the stream, from 0, without gaps."""
+        ...
+
+    @property
+    def type(self) -> str:
+        """Class name of the message."""
+        ...
+
+    @property
+    def component(self) -> str:
+        """Component that declares it."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Version of the shape it was written in."""
+        ...
+
+    @property
+    def message_id(self) -> str:
+        """Identity of the message."""
+        ...
+
+    @property
+    def correlation_id(self) -> str:
+        """Shared by everything that one first message started."""
+        ...
+
+    @property
+    def causation_id(self) -> str | None:
+        """Message id of the direct parent; None for a first message."""
+        ...
+
+    @property
+    def time(self) -> float:
+        """When the message was made, seconds since the epoch; stores keep it to the microsecond."""
+        ...
+
+    @property
+    def depth(self) -> int:
+        """Messages between it and the first one."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str] | None:
+        """Free text pairs; None for most."""
+        ...
+
+    @property
+    def data(self) -> bytes:
+        """The payload as JSON, secrets in clear."""
+        ...
+
+    @property
+    def message(self) -> Message:
+        """The typed message; raises UnknownTypeError with the position when its type is gone."""
+        ...
+
+    @property
+    def envelope(self) -> Envelope[Message]:
+        """The message in its envelope."""
+        ...
+
+
+class DeadLetter:
+    """A message that its handler could not handle.
+
+    Attributes:
+        sequence: Order of failing, growing.
+        handler: Full name of the handler that failed.
+        position: Global position of an event; None for a command.
+        message_id: The message that failed.
+        correlation_id: Its correlation.
+        component: Component that declares the message.
+        type: Class name of the message.
+        data: The payload as JSON, secrets in clear.
+        error: Text of the last failure.
+        attempts: How often it was tried in all.
+        time: When it was given up, seconds since the epoch.
+    """
+
+    __slots__ = (
+        "attempts",
+        "component",
+        "correlation_id",
+        "data",
+        "error",
+        "handler",
+        "message_id",
+        "position",
+        "sequence",
+        "time",
+        "type",
+    )
+
+    def __init__(
+        self,
+        sequence: int,
+        handler: str,
+        position: int | None,
+        message_id: str,
+        correlation_id: str,
+        component: str,
+        type: str,  # noqa: A002 (the word every other record uses)
+        data: bytes,
+        error: str,
+        attempts: int,
+        time: float,
+    ) -> None:
+        self.sequence = sequence
+        self.handler = handler
+        self.position = position
+        self.message_id = message_id
+        self.correlation_id = correlation_id
+        self.component = component
+        self.type = type
+        self.data = data
+        self.error = error
+        self.attempts = attempts
+        self.time = time
+
+
+class PendingCommand:
+    """A command that was accepted and not settled yet.
+
+    Attributes:
+        envelope: The command.
+        sequence: Order of acceptance, growing.
+        attempts: How often handling it was begun by an earlier process.
+    """
+
+    __slots__ = ("attempts", "envelope", "sequence")
+
+    def __init__(self, envelope: Envelope[Message], sequence: int, attempts: int) -> None:
+        self.envelope = envelope
+        self.sequence = sequence
+        self.attempts = attempts
+
+
+class Acceptance(Enum):
+    """What became of a message handed to `record`."""
+
+    RECORDED = "recorded"
+    """It is recorded; `done` will not be called."""
+    UNDER_WAY = "under way"
+    """`done` will be called after the commit."""
+    DUPLICATE = "duplicate"
+    """Its message id was recorded before; nothing was written, `done` will not be called. A store that
+    finds this out only while it writes says so in `Committed.duplicates` instead."""
+
+
+class Settlement:
+    """That a handler is finished with a message, well or badly.
+
+    Attributes:
+        handler: Full name, such as "auth.login".
+        envelope: The message that was handled.
+        position: For an event: its global position. None for a command.
+        checkpoint: For an event: every position up to and including this one is finished for this
+            handler (-1: none). Positions above it that are finished are remembered one by one.
+        error: Text of the failure; None when it went well. A failed message becomes a dead letter.
+        attempts: How often it was tried in all.
+    """
+
+    __slots__ = ("attempts", "checkpoint", "envelope", "error", "handler", "position")
+
+    def __init__(
+        self,
+        handler: str,
+        envelope: Envelope[Any],
+        position: int | None = None,
+        checkpoint: int = -1,
+        error: str | None = None,
+        attempts: int = 1,
+    ) -> None:
+        self.handler = handler
+        self.envelope = envelope
+        self.position = position
+        self.checkpoint = checkpoint
+        self.error = error
+        self.attempts = attempts
+
+
+class Unit:
+    """One all-or-nothing write: messages to accept, and the settlement of the message that caused them.
+
+    Attributes:
+        envelopes: Commands and events, in order. An event whose message id is already in the log is left out.
+        settlement: What is settled by the same commit; None for messages from outside.
+        stream: Stream of the events; None: each goes to the stream named by its component.
+        expected_position: Last stream position the writer has read (-1: the stream must be new; None: no check).
+    """
+
+    __slots__ = ("envelopes", "expected_position", "settlement", "stream")
+
+    def __init__(
+        self,
+        envelopes: Sequence[Envelope[Any]],
+        settlement: Settlement | None = None,
+        stream: str | None = None,
+        expected_position: int | None = None,
+    ) -> None:
+        self.envelopes = envelopes
+        self.settlement = settlement
+        self.stream = stream
+        self.expected_position = expected_position
+
+
+class Committed:
+    """What a commit wrote.
+
+    Attributes:
+        events: The events that are now in the log, in position order.
+        duplicates: Message ids that had been recorded before and were left out.
+    """
+
+    __slots__ = ("duplicates", "events")
+
+    def __init__(self, events: Sequence[RecordedEvent], duplicates: Collection[str] = ()) -> None:
+        self.events = events
+        self.duplicates = duplicates
+
+
+Done = Callable[[Committed | None, BaseException | None], None]
+
+
+class Projecting(Protocol):
+    """A projection as a store sees it."""
+
+    @property
+    def name(self) -> str:
+        """Full name, such as "auth.accounts"."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the rows or the events it takes change; a store then rebuilds it at open."""
+        ...
+
+    @property
+    def tables(self) -> Sequence[TableSpec]:
+        """Its tables; no other projection writes them."""
+        ...
+
+    def takes(self, event: RecordedEvent) -> bool:
+        """Tell, without decoding, whether `apply` wants this event."""
+        ...
+
+    def apply(self, event: RecordedEvent, rows: RowWriter) -> None:
+        """Fold one event into the rows. In position order, on any thread; may raise.
+
+        Called again for the same event after its transaction was rolled back, so it changes the rows and nothing else.
+        """
+        ...
+
+
+class ProjectionState:
+    """Where a projection stands.
+
+    Attributes:
+        name: Full name.
+        checkpoint: Last global position applied; -1 for none.
+        error: Why it stopped at the event after its checkpoint; None while it runs.
+        rows: How many rows its tables hold.
+    """
+
+    __slots__ = ("checkpoint", "error", "name", "rows")
+
+    def __init__(self, name: str, checkpoint: int, error: str | None, rows: int) -> None:
+        self.name = name
+        self.checkpoint = checkpoint
+        self.error = error
+        self.rows = rows
+
+
+class Rebuilt:
+    """Outcome of a rebuild: events read, seconds taken, and a digest of the rows before and after."""
+
+    __slots__ = ("after", "before", "events", "name", "seconds")
+
+    def __init__(self, name: str, events: int, seconds: float, before: str, after: str) -> None:
+        self.name = name
+        self.events = events
+        self.seconds = seconds
+        self.before = before
+        self.after = after
+
+
+class EventStore(Protocol):
+    """Keeps events, accepted commands and read models. One process owns one.
+
+    Writes are committed in the order of the calls. Positions are given in commit order and are
+    visible in that order: a reader never sees a new event below one it has seen. `done` is called
+    on the loop that opened the store, in commit order, after the commit is durable.
+    """
+
+    @property
+    def durability(self) -> Literal["memory", "durable", "fast"]:
+        """What survives: nothing; everything acknowledged; all but the newest after a power cut."""
+        ...
+
+    async def open(self, projections: Sequence[Projecting] = ()) -> None:
+        """Take ownership, recover, create what is missing, and bring projections up to the head.
+
+        Raises:
+            StoreLockedError: Another process owns it; nothing was touched.
+            CorruptionError: The newest events are damaged.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish the writes under way and let go. Safe to call twice."""
+        ...
+
+    @property
+    def failure(self) -> StoreError | None:
+        """Why the store stopped writing for good; None while it writes. Reading goes on."""
+        ...
+
+    def record(self, envelope: Envelope[Any], done: Done) -> Acceptance:
+        """Record one command or event that was dispatched.
+
+        For an event `done` is always called, so that its position is known: perhaps before this returns.
+        Errors are handed to `done`, too.
+        """
+        ...
+
+    def complete(self, unit: Unit, done: Done) -> None:
+        """Write a unit, all or none. On an error `done` gets it, and nothing of the unit is written.
+
+        A unit whose settlement was settled before writes nothing: `Committed.duplicates` then names all its messages.
+        """
+        ...
+
+    def settle(self, settlement: Settlement) -> None:
+        """Settle a message whose handler sent nothing. Committed soon, with the writes around it, in order.
+
+        Never raises. A settlement that is lost in a crash means that the message is handled again.
+        """
+        ...
+
+    async def flush(self) -> None:
+        """Return when everything handed in so far is committed.
+
+        Raises:
+            StoreUnavailableError: The store does not write any more; `failure` says why.
+        """
+        ...
+
+    async def head(self) -> int:
+        """Return the last global position; -1 for an empty log."""
+        ...
+
+    async def read(self, stream: str, *, after: int = -1, limit: int = 500) -> list[RecordedEvent]:
+        """Read one stream in order, from the stream position after `after`."""
+        ...
+
+    async def read_all(
+        self, *, after: int = -1, limit: int = 500, types: Collection[str] | None = None
+    ) -> list[RecordedEvent]:
+        """Read the log in order, from the global position after `after`; `types` are class names.
+
+        Raises:
+            CorruptionError: An event does not match its checksum; nothing from it on is served.
+        """
+        ...
+
+    async def read_correlation(self, correlation_id: str) -> list[RecordedEvent]:
+        """Read the events of one correlation, in order."""
+        ...
+
+    async def pending_commands(self, *, after: int = -1, limit: int = 500) -> list[PendingCommand]:
+        """Read accepted commands that are not settled, in order of acceptance, after a sequence number."""
+        ...
+
+    async def begin_again(self, handler: str, envelope: Envelope[Any]) -> int:
+        """Count, durably, that a message left over from an earlier process is tried again.
+
+        Returns:
+            How often this was counted for the message and handler, this time included.
+        """
+        ...
+
+    async def checkpoint(self, handler: str, *, start: int) -> tuple[int, frozenset[int]]:
+        """Return a handler's checkpoint and the finished positions above it; a new handler starts at `start`."""
+        ...
+
+    async def failure_of(self, correlation_id: str) -> tuple[str, str, str] | None:
+        """Return (handler, message type, error text) of the first dead letter of a correlation, or None."""
+        ...
+
+    async def dead_letters(self, *, after: int = 0, limit: int = 500) -> list[DeadLetter]:
+        """Read dead letters in the order of failing, after a sequence number."""
+        ...
+
+    @property
+    def rows(self) -> RowReader:
+        """Reads the live read models. Each call sees the newest commit."""
+        ...
+
+    async def projection_states(self) -> list[ProjectionState]:
+        """Return where every projection stands."""
+        ...
+
+    async def rebuild(self, name: str, progress: Callable[[int, int], None]) -> Rebuilt:
+        """Build a projection anew beside the live one and switch at once.
+
+        `progress` gets events read and events in all. Cancelled or killed at any point, the old rows keep serving.
+
+        Raises:
+            HandlerFailedError: The projection raised; the old rows keep serving.
+        """
+        ...
+
+    async def verify(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Walk the whole log and check every checksum; return the number of events.
+
+        Raises:
+            CorruptionError: Names the first damaged position.
+        """
+        ...

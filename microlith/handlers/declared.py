@@ -1,0 +1,91 @@
+"""What is known of a handler: its message, what it returns, where it is written.
+
+Reads signatures only; runs nothing.
+"""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from microlith.errors import InjectionError
+from microlith.messages import Message, is_message
+
+DEFAULT_TIMEOUT = 30.0
+
+
+class HandlerSpec:
+    """A handler as its component declared it.
+
+    Attributes:
+        name: Component and function, such as "auth.login".
+        component: Name of the component.
+        message: Class it takes.
+        function: The function itself, `async def` or `def`.
+        concurrency: How many messages it may handle at a time; 1 keeps their order.
+        timeout: Seconds one handling may take.
+    """
+
+    def __init__(
+        self,
+        component: str,
+        message: type[Message],
+        function: Callable[..., Any],
+        *,
+        concurrency: int = 1,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
+        self.component = component
+        self.message = message
+        self.function = function
+        self.concurrency = concurrency
+        self.timeout = timeout
+        self.name = f"{component}.{getattr(function, '__name__', type(function).__name__)}"
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it runs on the loop; otherwise it runs in a thread."""
+        return inspect.iscoroutinefunction(inspect.unwrap(self.function))
+
+    @property
+    def file(self) -> str:
+        """Path of the file it is written in."""
+        code = getattr(inspect.unwrap(self.function), "__code__", None)
+        return code.co_filename if code else "?"
+
+    @property
+    def line(self) -> int:
+        """Line of its `def`, or of its first decorator."""
+        code = getattr(inspect.unwrap(self.function), "__code__", None)
+        return code.co_firstlineno if code else 0
+
+    @property
+    def place(self) -> str:
+        """File and line, for an error."""
+        return f"{self.file}:{self.line}"
+
+    def hints(self) -> dict[str, Any]:
+        """Return the resolved annotations.
+
+        Raises:
+            InjectionError: An annotation names something that does not exist.
+        """
+        try:
+            return typing.get_type_hints(self.function)
+        except (NameError, TypeError, AttributeError) as error:
+            raise InjectionError(
+                self.name, "?", str(error), hint=f"Import what the annotations name, in {self.place}."
+            ) from error
+
+    def emits(self) -> list[type[Message]]:
+        """List the message classes its return annotation names, in order."""
+        return list(dict.fromkeys(_messages_in(self.hints().get("return"))))
+
+
+def _messages_in(annotation: Any) -> Iterator[type[Message]]:
+    if is_message(annotation):
+        yield annotation
+    elif isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is not None:
+        for argument in typing.get_args(annotation):
+            yield from _messages_in(argument)

@@ -1,0 +1,144 @@
+"""Payloads as bytes: the gate in front of everything that is stored or sent.
+
+Uses the standard library only, so that the tool can refuse a payload before it loads a model.
+Limits: 1 MiB, 64 levels, numbers that fit 64 bits, no NaN or Infinity, no key twice, valid UTF-8.
+
+Knows no message types; what a field may hold is decided in `serialization`.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+MAX_BYTES = 1024 * 1024
+MAX_DEPTH = 64
+_MAX_DIGITS = 20
+_BIGGEST = 2**63 - 1
+
+MASK = "***"
+_SECRET_NAMES = (
+    "password",
+    "passwd",
+    "passphrase",
+    "token",
+    "secret",
+    "authorization",
+    "apikey",
+    "cookie",
+    "credential",
+    "privatekey",
+)
+
+
+class PayloadRefused(ValueError):  # noqa: N818 (turned into UnsafePayloadError where the message type is known)
+    """A payload that is not decoded; the text says why and never quotes it."""
+
+
+def load_payload(raw: bytes | str) -> Any:
+    """Decode a JSON payload, refusing what could harm or would not come back the same.
+
+    Raises:
+        PayloadRefused: Says which limit was crossed, and where when that is known.
+    """
+    data = _as_bytes(raw)
+    if len(data) > MAX_BYTES:
+        raise PayloadRefused(f"is {len(data)} bytes long; at most {MAX_BYTES} are taken")
+    if depth_of(data) > MAX_DEPTH:
+        raise PayloadRefused(f"is nested more than {MAX_DEPTH} levels deep")
+    try:
+        return json.loads(
+            data,
+            parse_constant=_refuse_constant,
+            parse_int=_parse_int,
+            parse_float=_parse_float,
+            object_pairs_hook=_pairs,
+        )
+    except json.JSONDecodeError as error:
+        raise PayloadRefused(f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+    except RecursionError:
+        raise PayloadRefused(f"is nested more than {MAX_DEPTH} levels deep") from None
+
+
+def depth_of(data: bytes) -> int:
+    """Count the levels of nesting in JSON text, without decoding it."""
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+        return 0
+    deepest = depth = 0
+    inside = escaped = False
+    for byte in data:
+        if inside:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                inside = False
+        elif byte == 0x22:
+            inside = True
+        elif byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"]}":
+            depth -= 1
+    return deepest
+
+
+def is_secret_name(name: str) -> bool:
+    """Tell whether a field of this name is masked wherever it is shown, whatever its type."""
+    plain = name.lower().replace("_", "").replace("-", "")
+    return any(word in plain for word in _SECRET_NAMES)
+
+
+def redact(value: Any, name: str = "") -> Any:
+    """Copy decoded JSON with every text below a secret name replaced by a mask, at any depth."""
+    if isinstance(value, dict):
+        return {key: redact(item, f"{name}.{key}" if is_secret_name(name) else str(key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [redact(item, name) for item in value]
+    if isinstance(value, str) and (is_secret_name(name) or value == "**********"):
+        return MASK
+    return value
+
+
+def scrub(text: str, secrets: Iterable[str]) -> str:
+    """Replace secret values that occur in a text, such as an error message."""
+    for secret in secrets:
+        if len(secret) >= 3:
+            text = text.replace(secret, MASK)
+    return text
+
+
+def _as_bytes(raw: bytes | str) -> bytes:
+    try:
+        if isinstance(raw, str):
+            return raw.encode()
+        raw.decode()
+    except (UnicodeEncodeError, UnicodeDecodeError) as error:
+        raise PayloadRefused(f"is not valid UTF-8: {error.reason}") from None
+    return raw
+
+
+def _refuse_constant(text: str) -> Any:
+    raise PayloadRefused(f"holds {text}, which is not a JSON number")
+
+
+def _parse_int(text: str) -> int:
+    if len(text) > _MAX_DIGITS or not -_BIGGEST - 1 <= int(text) <= _BIGGEST:
+        raise PayloadRefused("holds a whole number beyond 64 bits")
+    return int(text)
+
+
+def _parse_float(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise PayloadRefused("holds a number too large for a float")
+    return number
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise PayloadRefused(f"has the key {twice[:40]!r} twice")
+    return result

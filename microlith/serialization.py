@@ -1,0 +1,258 @@
+"""Message types by name, and messages as JSON.
+
+A type is known by its class name and its component, never by an import path taken from data. The
+stored form keeps secrets; the shown form masks them.
+
+Decides nothing about where bytes go.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
+from pydantic_core import PydanticSerializationError, to_json
+
+from microlith.clock import iso
+from microlith.envelope import Envelope
+from microlith.errors import (
+    AmbiguousTypeError,
+    DuplicateNameError,
+    PayloadError,
+    UnknownTypeError,
+    UnsafePayloadError,
+    nearest,
+)
+from microlith.messages import Kind, Message
+from microlith.payloads import MAX_BYTES, MAX_DEPTH, depth_of, redact
+
+
+class MessageType:
+    """What is known of one message class.
+
+    Attributes:
+        name: Class name.
+        component: Name of the component that declares it.
+        kind: Command, query, response or event.
+        version: Version of its shape, from 1.
+        cls: The class.
+        secret: Whether a field of it, at any depth, is a SecretStr or SecretBytes.
+    """
+
+    __slots__ = ("cls", "component", "kind", "name", "secret", "version")
+
+    def __init__(self, cls: type[Message], component: str) -> None:
+        self.cls = cls
+        self.name = cls.__name__
+        self.component = component
+        self.kind: Kind = cls.__kind__
+        self.version = cls.__version__
+        # The schema is the one place that also shows secrets in nested models, lists and unions.
+        self.secret = "pydantic.types.Secret" in str(cls.__pydantic_core_schema__)
+
+    @property
+    def full_name(self) -> str:
+        """Component and class name, such as "auth.LoginCommand"."""
+        return f"{self.component}.{self.name}"
+
+
+class MessageTypes:
+    """Every message type of one application. Filled while it is wired, then only read."""
+
+    def __init__(self) -> None:
+        self._by_class: dict[type[Message], MessageType] = {}
+        self._by_name: dict[str, list[MessageType]] = {}
+        self._by_full_name: dict[tuple[str, str], MessageType] = {}
+
+    def __iter__(self) -> Iterator[MessageType]:
+        return iter(self._by_class.values())
+
+    def __len__(self) -> int:
+        return len(self._by_class)
+
+    def add(self, cls: type[Message], component: str) -> MessageType:
+        """Declare a message class for a component. Declaring it again changes nothing.
+
+        Raises:
+            DuplicateNameError: The component has another class of this name.
+        """
+        known = self._by_class.get(cls)
+        if known is not None:
+            return known
+        entry = MessageType(cls, component)
+        other = self._by_full_name.get((component, entry.name))
+        if other is not None:
+            raise DuplicateNameError("messages", entry.full_name, other.cls.__module__, cls.__module__)
+        self._by_class[cls] = entry
+        self._by_name.setdefault(entry.name, []).append(entry)
+        self._by_full_name[component, entry.name] = entry
+        return entry
+
+    def of(self, cls: type[Any]) -> MessageType:
+        """Return what is known of a class.
+
+        Raises:
+            UnknownTypeError: No component declares it.
+        """
+        entry = self._by_class.get(cls)
+        if entry is None:
+            raise UnknownTypeError(cls.__name__, self._by_name, where=f"{cls.__module__}")
+        return entry
+
+    def find(self, name: str) -> MessageType:
+        """Find a type by its class name, or by `component.Type`.
+
+        Raises:
+            UnknownTypeError: There is none; the error names the nearest.
+            AmbiguousTypeError: Two components have it; the error names both.
+        """
+        component, _, plain = name.rpartition(".")
+        entries = [e for e in self._by_name.get(plain, ()) if not component or e.component == component]
+        if not entries:
+            raise UnknownTypeError(name, self._by_name)
+        if len(entries) > 1:
+            raise AmbiguousTypeError(name, [e.full_name for e in entries])
+        return entries[0]
+
+    def shown(self, entry: MessageType) -> str:
+        """Return the shortest name that means this type."""
+        return entry.name if len(self._by_name[entry.name]) == 1 else entry.full_name
+
+    def validate(self, name: str, data: Any) -> Message:
+        """Build a message of a named type from decoded JSON.
+
+        Raises:
+            UnknownTypeError: There is no such type.
+            PayloadError: The data does not fit; no value is quoted.
+        """
+        entry = self.find(name)
+        if not isinstance(data, Mapping):
+            raise PayloadError(entry.name, [{"field": "", "problem": "must be a JSON object", "nearest": None}])
+        try:
+            return entry.cls.model_validate_json(to_json(data))
+        except (ValidationError, PydanticSerializationError, ValueError) as error:
+            raise _payload_error(entry, error) from None
+
+    def encode(self, message: Message) -> bytes:
+        """Write a message as JSON for the store or a transport, secrets in clear.
+
+        Raises:
+            UnsafePayloadError: It is longer than 1 MiB, deeper than 64 levels, or holds text that is not Unicode.
+        """
+        entry = self.of(type(message))
+        try:
+            raw = to_json(reveal(message)) if entry.secret else message.__pydantic_serializer__.to_json(message)
+        except (PydanticSerializationError, ValueError) as error:
+            raise UnsafePayloadError(entry.name, f"cannot be written as JSON ({type(error).__name__})") from None
+        if len(raw) > MAX_BYTES:
+            raise UnsafePayloadError(entry.name, f"is {len(raw)} bytes long; at most {MAX_BYTES} are taken")
+        if depth_of(raw) > MAX_DEPTH:
+            raise UnsafePayloadError(entry.name, f"is nested more than {MAX_DEPTH} levels deep")
+        return raw
+
+    def decode(self, component: str, name: str, version: int, data: bytes, *, where: str = "") -> Message:
+        """Read a stored message.
+
+        Raises:
+            UnknownTypeError: No component declares the type any more.
+            PayloadError: The stored shape does not fit the class as it is now.
+        """
+        entry = self._by_full_name.get((component, name))
+        if entry is None:
+            moved = self._by_name.get(name, [])
+            if len(moved) != 1:
+                raise UnknownTypeError(f"{component}.{name}", self._by_name, where=where)
+            entry = moved[0]
+        if version > entry.version:
+            problem = f"was stored as version {version}; this code knows version {entry.version}"
+            raise PayloadError(entry.name, [{"field": "", "problem": problem, "nearest": None}])
+        try:
+            return entry.cls.__pydantic_validator__.validate_json(data)  # type: ignore[no-any-return]
+        except ValidationError as error:
+            raise _payload_error(entry, error) from None
+
+    def cloud_event(self, envelope: Envelope[Any], source: str, *, show_secrets: bool = False) -> dict[str, Any]:
+        """Show a message as a CloudEvents 1.0 object, ready for JSON.
+
+        Extensions: correlationid, causationid (absent at a first message), bus, component.
+        """
+        entry = self.of(type(envelope.message))
+        event: dict[str, Any] = {
+            "specversion": "1.0",
+            "id": envelope.message_id,
+            "source": f"/{source}/{entry.component}",
+            "type": self.shown(entry),
+            "time": iso(envelope.time),
+            "datacontenttype": "application/json",
+            "correlationid": envelope.correlation_id,
+        }
+        if envelope.causation_id is not None:
+            event["causationid"] = envelope.causation_id
+        event["bus"] = "query" if entry.kind == "response" else entry.kind
+        event["component"] = entry.component
+        event["data"] = reveal(envelope.message) if show_secrets else shown_fields(envelope.message)
+        return event
+
+
+def shown_fields(message: Message) -> dict[str, Any]:
+    """Return a message's fields as decoded JSON with every secret masked."""
+    masked: dict[str, Any] = redact(message.model_dump(mode="json"))
+    return masked
+
+
+def reveal(model: BaseModel) -> dict[str, Any]:
+    """Return a model's fields as decoded JSON with its secrets in clear."""
+    dumped: dict[str, Any] = model.model_dump(mode="json")
+    _reveal_into(model, dumped)
+    return dumped
+
+
+def secret_values(value: Any) -> Iterator[str]:
+    """Yield the clear text of every secret in a model, at any depth."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, SecretBytes):
+        yield value.get_secret_value().decode(errors="replace")
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from secret_values(getattr(value, name))
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from secret_values(item)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from secret_values(item)
+
+
+def _reveal_into(value: Any, dumped: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, SecretBytes):
+        return value.get_secret_value().decode()
+    if isinstance(value, BaseModel) and isinstance(dumped, dict):
+        for name in type(value).model_fields:
+            if name in dumped:
+                dumped[name] = _reveal_into(getattr(value, name), dumped[name])
+    elif isinstance(value, dict) and isinstance(dumped, dict):
+        for item, (key, shown) in zip(value.values(), list(dumped.items()), strict=False):
+            dumped[key] = _reveal_into(item, shown)
+    elif isinstance(value, list | tuple) and isinstance(dumped, list):
+        dumped[:] = [_reveal_into(item, shown) for item, shown in zip(value, dumped, strict=False)]
+    return dumped
+
+
+def _payload_error(entry: MessageType, error: Exception) -> PayloadError:
+    if not isinstance(error, ValidationError):
+        return PayloadError(entry.name, [{"field": "", "problem": "cannot be read as JSON", "nearest": None}])
+    problems = []
+    for item in error.errors(include_url=False, include_input=False, include_context=False):
+        field = ".".join(str(part) for part in item["loc"])
+        unknown = item["type"] == "extra_forbidden"
+        known = [name for name in entry.cls.model_fields if name != field]
+        problems.append(
+            {
+                "field": field,
+                "problem": "is not a field of this message" if unknown else item["msg"],
+                "nearest": nearest(field, known) if unknown else None,
+            }
+        )
+    return PayloadError(entry.name, problems)
