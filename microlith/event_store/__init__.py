@@ -1,0 +1,69 @@
+"""Event stores: one protocol, and the place that opens one by its url.
+
+"memory:" keeps everything in the process. "sqlite:PATH" keeps it in a file, the path counted from the project's root;
+"sqlite:PATH?durability=fast" may lose the newest events in a power cut, and no others.
+
+Falls back to nothing: a store that cannot be opened is an error.
+"""
+
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from microlith.errors import StoreError, nearest
+from microlith.event_store.memory import MemoryEventStore
+from microlith.event_store.protocol import EventStore
+from microlith.serialization import MessageTypes
+
+__all__ = ["StoreUrlError", "open_event_store"]
+
+SCHEMES = ("memory", "sqlite")
+
+
+class StoreUrlError(StoreError):
+    """The url of an event store that means nothing."""
+
+    def __init__(self, url: str, problem: str, *, hint: str = "") -> None:
+        super().__init__(
+            f"{url!r} is not the url of an event store: {problem}.",
+            hint=hint or 'Write "memory:", "sqlite:PATH" or "sqlite:PATH?durability=fast".',
+        )
+
+
+def open_event_store(url: str, types: MessageTypes, root: Path) -> EventStore:
+    """Build the event store that a url means; `await store.open()` then takes hold of it.
+
+    Args:
+        url: "memory:" or "sqlite:PATH", see above.
+        types: The application's message types.
+        root: Folder that a relative path starts from.
+
+    Raises:
+        StoreUrlError: The url means nothing.
+    """
+    scheme, colon, rest = url.partition(":")
+    path, _, query = rest.partition("?")
+    if not colon or scheme not in SCHEMES:
+        close = nearest(scheme, SCHEMES)
+        raise StoreUrlError(
+            url, f"the scheme {scheme!r} is not known", hint=f"Did you mean {close + ':'!r}?" if close else ""
+        )
+    if scheme == "memory":
+        if rest:
+            raise StoreUrlError(url, f'nothing may follow "memory:", not {rest!r}')
+        return MemoryEventStore(types)
+    return _sqlite(url, path, dict(parse_qsl(query, keep_blank_values=True)), types, root)
+
+
+def _sqlite(url: str, path: str, options: dict[str, str], types: MessageTypes, root: Path) -> EventStore:
+    from microlith.event_store.sqlite import SQLiteEventStore  # noqa: PLC0415 (a driver: loaded when it is chosen)
+
+    if not path:
+        raise StoreUrlError(url, "the path is missing")
+    durability = options.pop("durability", "durable")
+    if options:
+        raise StoreUrlError(url, f"the option {next(iter(options))!r} is not known")
+    if durability == "durable":
+        return SQLiteEventStore(root / path, types)
+    if durability == "fast":
+        return SQLiteEventStore(root / path, types, durability="fast")
+    raise StoreUrlError(url, f"the durability {durability!r} is not known")

@@ -1,0 +1,289 @@
+"""The event store in memory: everything at once, nothing on disk.
+
+Everything happens within the call, on the caller's thread; messages are kept as objects and are not encoded
+before somebody asks for their bytes. Command ids are remembered for duplicates, up to a million.
+
+Keeps nothing when its process ends.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from itertools import islice
+from time import monotonic, time
+from typing import Any, Literal
+
+from microlith.envelope import Envelope
+from microlith.errors import PositionConflictError, StoreError
+from microlith.event_store.memory_projections import MemoryProjections
+from microlith.event_store.protocol import (
+    Acceptance,
+    Committed,
+    DeadLetter,
+    Done,
+    PendingCommand,
+    Projecting,
+    ProjectionState,
+    Rebuilt,
+    RecordedEvent,
+    RowReader,
+    Settlement,
+    Unit,
+)
+from microlith.event_store.records import AppendedEvent
+from microlith.messages import Message
+from microlith.serialization import MessageTypes
+
+REMEMBERED = 1_000_000
+PAGE = 1000
+
+_RECORDED = Acceptance.RECORDED
+_UNDER_WAY = Acceptance.UNDER_WAY
+_DUPLICATE = Acceptance.DUPLICATE
+
+
+class MemoryEventStore:
+    """Keeps events, commands and read models in this process only."""
+
+    durability: Literal["memory"] = "memory"
+    failure: StoreError | None = None
+
+    def __init__(self, types: MessageTypes) -> None:
+        self._types = types
+        self._log: list[RecordedEvent] = []
+        self._event_ids: set[str] = set()
+        self._streams: dict[str, list[RecordedEvent]] = {}
+        self._correlations: dict[str, list[RecordedEvent]] = {}
+        self._pending: dict[str, Envelope[Any]] = {}
+        self._numbered: dict[str, int] = {}
+        self._sequence = 0
+        self._settled: set[str] = set()
+        self._settled_in_order: deque[str] = deque()
+        self._checkpoints: dict[str, tuple[int, set[int]]] = {}
+        self._attempts: dict[tuple[str, str], int] = {}
+        self._dead_letters: list[DeadLetter] = []
+        self._projections = MemoryProjections(())
+        self._rebuilding = asyncio.Lock()
+
+    async def open(self, projections: Sequence[Projecting] = ()) -> None:
+        """Build the read models from what the log holds."""
+        self._projections = MemoryProjections(projections)
+        self._projections.apply(self._log)
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to let go of."""
+
+    def record(self, envelope: Envelope[Any], done: Done) -> Acceptance:
+        """Record one command or event."""
+        message_id = envelope.message_id
+        if envelope.message.__kind__ == "command":
+            if message_id in self._pending or message_id in self._settled:
+                return _DUPLICATE
+            self._pending[message_id] = envelope
+            return _RECORDED
+        if message_id in self._event_ids:
+            return _DUPLICATE
+        event = self._append(envelope, None)
+        self._projections.apply((event,))
+        done(Committed((event,)), None)
+        return _UNDER_WAY
+
+    def complete(self, unit: Unit, done: Done) -> None:
+        """Write a unit, all or none."""
+        settlement = unit.settlement
+        if settlement is not None and self._is_settled(settlement):
+            done(Committed((), [envelope.message_id for envelope in unit.envelopes]), None)
+            return
+        fresh: dict[str, Envelope[Any]] = {}
+        duplicates: list[str] = []
+        for envelope in unit.envelopes:
+            if self._is_known(envelope.message_id) or envelope.message_id in fresh:
+                duplicates.append(envelope.message_id)
+            else:
+                fresh[envelope.message_id] = envelope
+        conflict = self._conflict(unit, fresh.values())
+        if conflict is not None:
+            done(None, conflict)
+            return
+        events: list[RecordedEvent] = []
+        for envelope in fresh.values():
+            if envelope.message.__kind__ == "command":
+                self._pending[envelope.message_id] = envelope
+            else:
+                events.append(self._append(envelope, unit.stream))
+        if settlement is not None:
+            self._settle(settlement)
+        self._projections.apply(events)
+        done(Committed(events, duplicates), None)
+
+    def settle(self, settlement: Settlement) -> None:
+        """Settle a message whose handler sent nothing."""
+        if not self._is_settled(settlement):
+            self._settle(settlement)
+
+    async def flush(self) -> None:
+        """Return at once: nothing is ever under way."""
+
+    async def head(self) -> int:
+        """Return the last global position; -1 for an empty log."""
+        return len(self._log) - 1
+
+    async def read(self, stream: str, *, after: int = -1, limit: int = 500) -> list[RecordedEvent]:
+        """Read one stream in order, after a stream position."""
+        return self._streams.get(stream, [])[after + 1 : after + 1 + limit]
+
+    async def read_all(
+        self, *, after: int = -1, limit: int = 500, types: Collection[str] | None = None
+    ) -> list[RecordedEvent]:
+        """Read the log in order, after a global position."""
+        if types is None:
+            return self._log[after + 1 : after + 1 + limit]
+        return list(islice((event for event in islice(self._log, after + 1, None) if event.type in types), limit))
+
+    async def read_correlation(self, correlation_id: str) -> list[RecordedEvent]:
+        """Read the events of one correlation, in order."""
+        return list(self._correlations.get(correlation_id, ()))
+
+    async def pending_commands(self, *, after: int = -1, limit: int = 500) -> list[PendingCommand]:
+        """Read commands that are not settled, in order of acceptance."""
+        # Numbers are given when somebody asks, not for each command: hardly any is still pending then.
+        known = self._numbered
+        self._numbered = numbered = {}
+        for message_id in self._pending:
+            number = known.get(message_id)
+            if number is None:
+                self._sequence = number = self._sequence + 1
+            numbered[message_id] = number
+        found = (
+            PendingCommand(self._pending[message_id], number, self._attempts.get(("", message_id), 0))
+            for message_id, number in numbered.items()
+            if number > after
+        )
+        return list(islice(found, limit))
+
+    async def begin_again(self, handler: str, envelope: Envelope[Any]) -> int:
+        """Count that a message is tried again."""
+        key = ("" if envelope.message.__kind__ == "command" else handler, envelope.message_id)
+        self._attempts[key] = attempts = self._attempts.get(key, 0) + 1
+        return attempts
+
+    async def checkpoint(self, handler: str, *, start: int) -> tuple[int, frozenset[int]]:
+        """Return a handler's checkpoint and the finished positions above it."""
+        checkpoint, finished = self._checkpoints.setdefault(handler, (start, set()))
+        return checkpoint, frozenset(finished)
+
+    async def failure_of(self, correlation_id: str) -> tuple[str, str, str] | None:
+        """Return (handler, message type, error text) of the first dead letter of a correlation."""
+        for letter in self._dead_letters:
+            if letter.correlation_id == correlation_id:
+                return letter.handler, letter.type, letter.error
+        return None
+
+    async def dead_letters(self, *, after: int = 0, limit: int = 500) -> list[DeadLetter]:
+        """Read dead letters in the order of failing."""
+        return self._dead_letters[after : after + limit]
+
+    @property
+    def rows(self) -> RowReader:
+        """Reads the live read models."""
+        return self._projections.rows
+
+    async def projection_states(self) -> list[ProjectionState]:
+        """Return where every projection stands."""
+        return self._projections.states()
+
+    async def rebuild(self, name: str, progress: Callable[[int, int], None]) -> Rebuilt:
+        """Build a projection anew beside the live one and switch at once."""
+        async with self._rebuilding:
+            begun = monotonic()
+            shadow = self._projections.shadow(name)
+            while (read := shadow.checkpoint + 1) < len(self._log):
+                progress(read, len(self._log))
+                await asyncio.sleep(0)  # let live writes go on
+                shadow.apply_or_raise(self._log[read : read + PAGE])
+            progress(len(self._log), len(self._log))
+            before, after = self._projections.switch(shadow)
+            return Rebuilt(name, len(self._log), monotonic() - begun, before, after)
+
+    async def verify(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Return the number of events: memory has no checksums to check."""
+        if progress is not None:
+            progress(len(self._log), len(self._log))
+        return len(self._log)
+
+    def _is_known(self, message_id: str) -> bool:
+        return message_id in self._pending or message_id in self._settled or message_id in self._event_ids
+
+    def _conflict(self, unit: Unit, envelopes: Collection[Envelope[Any]]) -> PositionConflictError | None:
+        if unit.expected_position is None:
+            return None
+        for envelope in envelopes:
+            if envelope.message.__kind__ != "command":
+                stream = unit.stream or self._types.of(type(envelope.message)).component
+                actual = len(self._streams.get(stream, ())) - 1
+                if actual != unit.expected_position:
+                    return PositionConflictError(stream, unit.expected_position, actual)
+                return None
+        return None
+
+    def _append(self, envelope: Envelope[Message], stream: str | None) -> AppendedEvent:
+        stream = stream or self._types.of(type(envelope.message)).component
+        siblings = self._streams.setdefault(stream, [])
+        event = AppendedEvent(envelope, self._types, len(self._log), stream, len(siblings))
+        self._log.append(event)
+        self._event_ids.add(envelope.message_id)
+        siblings.append(event)
+        self._correlations.setdefault(envelope.correlation_id, []).append(event)
+        return event
+
+    def _is_settled(self, settlement: Settlement) -> bool:
+        if settlement.position is None:
+            return settlement.envelope.message_id in self._settled
+        checkpoint, finished = self._checkpoints.get(settlement.handler, (-1, ()))
+        return settlement.position <= checkpoint or settlement.position in finished
+
+    def _settle(self, settlement: Settlement) -> None:
+        envelope = settlement.envelope
+        message_id = envelope.message_id
+        if settlement.position is None:
+            self._pending.pop(message_id, None)
+            self._settled.add(message_id)
+            self._settled_in_order.append(message_id)
+            if len(self._settled) > REMEMBERED:
+                self._settled.discard(self._settled_in_order.popleft())
+            if self._attempts:
+                self._attempts.pop(("", message_id), None)
+        else:
+            self._finish(settlement.handler, settlement.position, settlement.checkpoint)
+            if self._attempts:
+                self._attempts.pop((settlement.handler, message_id), None)
+        if settlement.error is not None:
+            self._bury(settlement, settlement.error)
+
+    def _finish(self, handler: str, position: int, checkpoint: int) -> None:
+        before, finished = self._checkpoints.get(handler, (-1, set()))
+        checkpoint = max(before, checkpoint)
+        if position > checkpoint:
+            finished.add(position)
+        if finished and checkpoint > before:
+            finished = {above for above in finished if above > checkpoint}
+        self._checkpoints[handler] = (checkpoint, finished)
+
+    def _bury(self, settlement: Settlement, error: str) -> None:
+        envelope = settlement.envelope
+        entry = self._types.of(type(envelope.message))
+        self._dead_letters.append(
+            DeadLetter(
+                len(self._dead_letters) + 1,
+                settlement.handler,
+                settlement.position,
+                envelope.message_id,
+                envelope.correlation_id,
+                entry.component,
+                entry.name,
+                self._types.encode(envelope.message),
+                error,
+                settlement.attempts,
+                time(),
+            )
+        )
