@@ -11,7 +11,7 @@ import json
 import re
 import typing
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, Unpack
 
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
@@ -39,6 +39,10 @@ class ReadModel(BaseModel):
 
     __key__: ClassVar[str] = ""
     __indexes__: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, *, key: str = "", indexes: Sequence[str] = (), **options: Unpack[ConfigDict]) -> None:
+        """Take the class keywords `key` and `indexes`; the fields they name are checked once they are known."""
+        super().__init_subclass__(**options)
 
     @classmethod
     def __pydantic_init_subclass__(cls, *, key: str = "", indexes: Sequence[str] = (), **_: Any) -> None:

@@ -153,7 +153,7 @@ class Delivery:
 
     def _chain(self, envelope: Envelope[Any]) -> list[str]:
         """Name the last messages of a chain of causes, as far as the tracer remembers them."""
-        known = {record[1].message_id: record[1] for record in self.tracer.recent if record[0] == 0}
+        known = {sent.message_id: sent for sent in self.tracer.sent_in(envelope.correlation_id)}
         chain = [type(envelope.message).__name__]
         parent = envelope.causation_id
         while parent is not None and parent in known and len(chain) < 6:
