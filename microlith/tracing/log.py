@@ -237,7 +237,7 @@ def _last_failed(directory: str | os.PathLike[str]) -> str | None:
             continue  # a later attempt has decided it
         settled.add(identifier)
         data = fact.get("data")
-        if isinstance(data, dict) and data.get("outcome") in {"failed", "timeout"}:
+        if isinstance(data, dict) and data.get("outcome") in ("failed", "timeout"):
             return correlation
     return None
 

@@ -299,6 +299,7 @@ def test_no_glob_runs_away(pattern):
     [
         {},
         {"type": None, "data": None},
+        {"type": [], "bus": {}, "data": [[]]},
         {"type": 7, "bus": [], "component": {}, "correlationid": 3, "id": [], "time": 9, "handlers": "x", "data": [1]},
         {"type": "microlith.handled", "data": [], "causationid": {}},
         {"type": "microlith.handled", "data": {"handler": 3, "message": [], "took_ms": "x", "outcome": {}}},

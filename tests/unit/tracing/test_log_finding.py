@@ -152,7 +152,15 @@ def test_correlation_that_began_before_the_log_comes_last(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "odd", [{}, {"correlationid": 7}, {"correlationid": [], "id": {}}, {"id": FIRST}, {"data": None}]
+    "odd",
+    [
+        {},
+        {"correlationid": 7},
+        {"correlationid": [], "id": {}},
+        {"id": FIRST},
+        {"data": None},
+        {"id": "x", "correlationid": "y", "causationid": "z", "type": "microlith.handled", "data": {"outcome": []}},
+    ],
 )
 def test_facts_of_another_shape_are_passed_over(directory, odd):
     TraceLog(directory).write([odd])
