@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from tests.meta.tree import ROOT
 
 PAGE = ROOT / "docs" / "cli.md"
-COMMANDS = ROOT / "microlith_cli" / "commands"
 TITLE = "# The command line\n\nEach block is what the tool prints, in a terminal 80 columns wide.\n"
 
 BLOCK = re.compile(
@@ -38,24 +37,12 @@ def help_text(*command: str) -> str:
     return "\n".join(line.rstrip() for line in ended.stdout.strip("\n").splitlines()) + "\n"
 
 
-def top_commands() -> list[str]:
-    """The commands, by their files: one file, one command."""
-    return sorted(path.stem.replace("_", "-") for path in COMMANDS.glob("*.py") if not path.stem.startswith("_"))
-
-
 def commands_below(*command: str) -> Iterator[tuple[str, ...]]:
     """A command and, where its help lists further ones, those too."""
     yield command
     if listed := LISTED.search(help_text(*command)):
         for name in LISTED_NAME.findall(listed["rows"]):
             yield from commands_below(*command, name)
-
-
-def all_commands() -> Iterator[tuple[str, ...]]:
-    """The tool itself and each of its commands."""
-    yield ()
-    for name in top_commands():
-        yield from commands_below(name)
 
 
 def updated(page: str) -> str:
@@ -67,7 +54,7 @@ def updated(page: str) -> str:
 
     documented = {block["arguments"] for block in BLOCK.finditer(page)}
     sections = [BLOCK.sub(as_printed, page).rstrip("\n") + "\n"]
-    for command in all_commands():
+    for command in commands_below():
         call = " ".join((*command, "--help"))
         if call not in documented:
             name = " ".join(("microlith", *command))
