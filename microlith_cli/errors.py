@@ -2,6 +2,8 @@
 
     ToolError
     ├── UsageError              a command line that cannot be meant
+    │   ├── UnknownNameError          a command or an option that does not exist
+    │   ├── PayloadError              fields that do not fit their message
     │   └── UnsafeJsonError           JSON that is refused before anyone acts on it
     ├── NoProjectError          no pyproject.toml with [tool.microlith] here or above
     ├── ConfigError             a setting that cannot be read
@@ -74,6 +76,30 @@ class UnknownNameError(UsageError):
             f"There is no {what} {name!r}.", hint=f"Did you mean {close!r}?" if close else f"`{see}` shows them all."
         )
         self.name = name
+
+
+class PayloadError(UsageError):
+    """A payload that does not fit its message type; nothing was sent. Named and worded as the runtime's own.
+
+    Attributes:
+        problems: One mapping per problem: field (dotted), problem, nearest (a field name or None).
+            Never holds a given value.
+    """
+
+    def __init__(self, type_name: str, problems: Sequence[Mapping[str, Any]]) -> None:
+        self.problems = [dict(problem) for problem in problems]
+        guesses = [problem["nearest"] for problem in self.problems if problem.get("nearest")]
+        super().__init__(
+            f"The payload does not fit {type_name}: "
+            + "; ".join(f"{problem['field']}: {problem['problem']}" for problem in self.problems),
+            hint=f"Did you mean {guesses[0]!r}?"
+            if guesses
+            else f"`microlith dispatch {type_name} --help` shows the fields.",
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Show it with its problems."""
+        return {**super().as_dict(), "problems": self.problems}
 
 
 class UnsafeJsonError(UsageError):

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from microlith_cli import VERSION
-from microlith_cli.commands import HELP, RAW, TABLE
+from microlith_cli.commands import GLOBAL_OPTIONS, HELP, RAW, TABLE
 from microlith_cli.console import plain
 from microlith_cli.errors import (
     DONE,
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import typer
 
 _COLORS = ("auto", "always", "never")
-_GLOBAL = ("-C", "-q", "--quiet", "-v", "--verbose", "--color", "--version", "-V", "--help", "-h")
 # Errors of the runtime that are not simply "the application said no".
 _RUNTIME_EXITS = {
     "PayloadError": WRONG_USAGE,
@@ -105,7 +104,7 @@ def _global_options(arguments: list[str]) -> list[str]:
                 value = rest.pop(0)
             _set(option, value)
         else:
-            raise UnknownNameError("option", option, _GLOBAL, see="microlith --help")
+            raise UnknownNameError("option", option, GLOBAL_OPTIONS, see="microlith --help")
     return rest
 
 
@@ -148,7 +147,7 @@ def _usage_error(error: "typer.TyperException", name: str) -> UsageError:
     known = getattr(error, "possibilities", None) or []
     see = f"microlith {name} --help"
     if isinstance(option, str) and "No such option" in str(error):
-        if option in _GLOBAL:
+        if option in GLOBAL_OPTIONS:
             return UsageError(f"{option} is an option of microlith itself.", hint=f"Write `microlith {option} {name}`.")
         return UnknownNameError("option", option, list(known), see=see)
     text = error.format_message().replace("\n", " ").strip()

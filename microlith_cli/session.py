@@ -13,13 +13,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from microlith_cli.control.client import attach
-from microlith_cli.errors import NothingRunsError
+from microlith_cli.errors import ConnectionLostError, NothingRunsError, RefusedError, UnknownNameError, UsageError
 from microlith_cli.project import Project, load_app
 
 if TYPE_CHECKING:
     import asyncio
 
     from microlith_cli.supervisor.worker import Worker
+
+ANSWER_SECONDS = 30.0  # for what a running microlith knows without asking anybody
 
 Mode = Literal["auto", "attach", "once"]
 
@@ -65,6 +67,54 @@ def open_session(project: Project, mode: Mode = "auto", *, say: Callable[[str], 
             raise NothingRunsError(f"No microlith of {project.name} is running.")
         say(f"no microlith is running here; running {project.name} once")
     return LocalSession(project)
+
+
+def read_catalog(project: Project) -> Mapping[str, Any]:
+    """Ask what an application consists of: the running one, or the imported one when none runs.
+
+    Raises:
+        NothingRunsError: What runs does not answer.
+        AppLoadError: Nothing runs, and the application does not import.
+    """
+    attached = attach(project.state)
+    if attached is None:
+        os.chdir(project.root)
+        app = load_app(project)
+        app.wire()
+        return app.catalog()
+    with attached:
+        catalog: Mapping[str, Any] = only_reply(attached, {"verb": "list"})["catalog"]
+        return catalog
+
+
+def only_reply(session: Session, request: Mapping[str, Any]) -> Any:
+    """Ask for something that has one reply.
+
+    Raises:
+        RefusedError: The reply is an error.
+    """
+    for reply in session.request(request, patience=ANSWER_SECONDS):
+        if "error" in reply:
+            raise RefusedError(reply["error"], int(reply.get("exit", 1)))
+        return reply
+    raise ConnectionLostError
+
+
+def message_named(catalog: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Find a message type in a catalog: by class name, or as component.Type.
+
+    Raises:
+        UnknownNameError: There is none of that name.
+        UsageError: Two components have one.
+    """
+    messages: list[Mapping[str, Any]] = catalog["messages"]
+    found = [entry for entry in messages if name in {entry["type"], f"{entry['component']}.{entry['type']}"}]
+    if not found:
+        raise UnknownNameError("message", name, [entry["type"] for entry in messages], see="microlith list")
+    if len(found) > 1:
+        full = [f"{entry['component']}.{entry['type']}" for entry in found]
+        raise UsageError(f"{name!r} could be {' or '.join(full)}.", hint=f"Write {full[0]!r}.")
+    return found[0]
 
 
 class LocalSession:

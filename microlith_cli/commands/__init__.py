@@ -24,6 +24,25 @@ TABLE = (
 
 RAW = frozenset({"dispatch", "completion"})
 
+GLOBAL_OPTIONS = ("-C", "-q", "--quiet", "-v", "--verbose", "--color", "--version", "--help")
+
+OPTIONS = {
+    "dispatch": (
+        "--wait",
+        "--all",
+        "--fail-on",
+        "--timeout",
+        "--data",
+        "--once",
+        "--attach",
+        "--reveal",
+        "--json",
+        "--help",
+    ),
+    "list": ("--components", "--messages", "--handlers", "--projections", "--json", "--help"),
+}
+"""What completion offers without importing the command; a test keeps it equal to what each one takes."""
+
 HELP = """\
 Usage: microlith [OPTIONS] COMMAND [ARGS]...
 

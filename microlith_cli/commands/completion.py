@@ -1,0 +1,203 @@
+"""`microlith completion SHELL`, and the answers that the printed script asks for.
+
+An answer comes from the table of commands and from `.microlith/catalog.json`, which a running microlith
+writes: nothing of the project is imported, and nothing but the standard library, for every press of the
+key starts a process.
+
+Of other commands it knows the names and options only.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from microlith_cli.commands import GLOBAL_OPTIONS, OPTIONS, TABLE
+
+CATALOG = os.path.join(".microlith", "catalog.json")  # noqa: PTH118 (pathlib takes 10 ms to import)
+MAX_CATALOG = 16 << 20  # bytes
+# A shell may expand what it is given, and a catalog comes with a folder that anyone may have made.
+_HARMLESS = re.compile(r"[\w@][\w.@+-]*|--?[\w.-]+")
+
+BASH = r"""
+_microlith() {
+    local line
+    COMPREPLY=()
+    while IFS= read -r line; do
+        COMPREPLY+=("$line")
+    done < <("$1" _complete bash "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+}
+complete -o default -F _microlith microlith
+"""
+ZSH = r"""
+#compdef microlith
+_microlith() {
+    local -a candidates
+    candidates=("${(@f)$("${words[1]}" _complete zsh "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+    if [[ -n "${candidates[1]}" ]]; then
+        _describe microlith candidates
+    else
+        _files
+    fi
+}
+compdef _microlith microlith
+"""
+FISH = r"""
+function __microlith
+    set -l words (commandline -opc)
+    set -l current (commandline -ct)
+    $words[1] _complete fish $words[2..-1] "$current" 2>/dev/null
+end
+complete -c microlith -a '(__microlith)'
+"""
+SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
+USAGE = """\
+Usage: microlith completion bash|zsh|fish
+
+  Print the completion script of a shell.
+
+  bash  eval "$(microlith completion bash)" in ~/.bashrc
+  zsh   eval "$(microlith completion zsh)" in ~/.zshrc, after compinit
+  fish  microlith completion fish > ~/.config/fish/completions/microlith.fish
+
+  Messages and their fields are known once the application has run.
+
+Options:
+  --json  Print the script as one JSON object.
+  --help  Show this text."""
+
+Candidates = Iterable[tuple[str, str]]
+
+
+def run(arguments: list[str]) -> int:
+    """Print the completion script of a shell."""
+    # Not at the top: an answer needs neither.
+    from microlith_cli.console import plain  # noqa: PLC0415
+    from microlith_cli.errors import DONE, UnknownNameError, UsageError  # noqa: PLC0415
+
+    given = [argument for argument in arguments if argument != "--json"]
+    if "--help" in given:
+        plain.out(USAGE)
+        return DONE
+    if len(given) != 1:
+        raise UsageError("Which shell?", hint="Write `microlith completion bash`, zsh or fish.")
+    if given[0] not in SCRIPTS:
+        raise UnknownNameError("shell", given[0], list(SCRIPTS), see="microlith completion --help")
+    script = SCRIPTS[given[0]].strip("\n")
+    if plain.settings.as_json:
+        plain.out_json({"shell": given[0], "script": script})
+    else:
+        plain.out(script)
+    return DONE
+
+
+def answer(arguments: Sequence[str]) -> str:
+    """What could stand where the cursor is, one candidate a line; empty when nothing is known.
+
+    Args:
+        arguments: The shell, then the words after `microlith` up to the cursor, the last one unfinished.
+    """
+    shell, *words = arguments or ("bash",)
+    words = _joined(words) if shell == "bash" else list(words)
+    current = words.pop() if words else ""
+    found = {word: said for word, said in _candidates(words, current) if word.startswith(current)}
+    separator = {"zsh": ":", "fish": "\t"}.get(shell)
+    lines = [
+        word + (separator + said if separator and said else "")
+        for word, said in found.items()
+        if _HARMLESS.fullmatch(word)
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """The words without the `=` that bash makes words of their own: `--color = al` is `--color al`."""
+    kept = [word for word in words if word != "="]
+    return [*kept, ""] if words and words[-1] == "=" else kept
+
+
+def _candidates(before: list[str], current: str) -> Candidates:
+    folder, before = _after_global(before)
+    if before and before[-1] == "--color":
+        return [(choice, "") for choice in ("auto", "always", "never")]
+    if not before:
+        commands = [(name, said) for name, said, _ in TABLE]
+        return [(option, "") for option in GLOBAL_OPTIONS] if current.startswith("-") else commands
+    command, *rest = before
+    if command == "completion":
+        return [(shell, "") for shell in SCRIPTS]
+    options = [(option, "") for option in OPTIONS.get(command, ())]
+    if command == "dispatch":
+        return _for_dispatch(folder, rest, current, options)
+    return options if current.startswith("-") else ()
+
+
+def _after_global(before: list[str]) -> tuple[str, list[str]]:
+    """Skip the options of microlith itself; gives the folder to look in, and what is left."""
+    folder = "."
+    rest = list(before)
+    while rest and rest[0].startswith("-"):
+        option, joined, value = rest[0].partition("=")
+        if option in {"-C", "--color"} and not joined:
+            if len(rest) == 1:
+                break
+            value = rest.pop(1)
+        if option == "-C":
+            folder = value
+        del rest[0]
+    return folder, rest
+
+
+def _for_dispatch(folder: str, rest: list[str], current: str, options: Candidates) -> Candidates:
+    catalog = _read_catalog(folder)
+    messages = catalog.get("messages", [])
+    if rest and rest[-1] in {"--wait", "--fail-on"}:
+        return [(entry["type"], entry["component"]) for entry in messages if entry["kind"] in {"event", "response"}]
+    sendable = {entry["type"]: entry for entry in messages if entry["kind"] != "response"}
+    sendable |= {f"{entry['component']}.{name}": entry for name, entry in sendable.items()}
+    named = next((word for word in rest if word in sendable), None)
+    if named is not None:
+        return _flags(sendable[named], rest, current, options)
+    if current.startswith("-"):
+        return options
+    return [(name, f"{entry['kind']} of {entry['component']}") for name, entry in sendable.items() if "." not in name]
+
+
+def _flags(entry: dict[str, Any], rest: list[str], current: str, options: Candidates) -> Iterator[tuple[str, str]]:
+    # The standard library only; not needed before a message is named.
+    from microlith_cli.schema import Schema  # noqa: PLC0415
+
+    schema = Schema(entry["schema"])
+    before = schema.field(rest[-1].removeprefix("--")) if rest[-1].startswith("--") else None
+    if before is not None and not before.is_switch:
+        yield from ((str(choice), "") for choice in before.choices)
+    elif current.startswith("-") or not current:
+        taken = {option for option, _ in options}
+        for field in schema.fields():
+            name = f"--field.{field.flag[2:]}" if field.flag in taken else field.flag
+            if field.is_list or name not in rest:
+                yield name, f"{field.kind}. {field.doc}".rstrip(". ").replace(":", " ")
+            if field.is_switch:
+                yield f"--no-{field.flag[2:]}", ""
+        yield from options
+
+
+def _read_catalog(folder: str) -> dict[str, Any]:
+    """The catalog of the project that a folder lies in; empty when there is none that can be read."""
+    # A press of the key before a message's name needs no JSON.
+    import json  # noqa: PLC0415
+
+    here = os.path.abspath(folder)  # noqa: PTH100 (as above)
+    while True:
+        try:
+            with open(os.path.join(here, CATALOG), "rb") as file:  # noqa: PTH118, PTH123 (as above)
+                catalog = json.loads(file.read(MAX_CATALOG))
+        except OSError:
+            above = os.path.dirname(here)  # noqa: PTH120 (as above)
+            if above == here:
+                return {}
+            here = above
+        except (ValueError, RecursionError):
+            return {}
+        else:
+            return catalog if isinstance(catalog, dict) else {}

@@ -1,0 +1,87 @@
+"""`microlith list`: what an application consists of.
+
+Asks the running application; without one, imports it and starts nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from microlith_cli.console import blocks, plain
+from microlith_cli.errors import DONE, SAID_NO
+from microlith_cli.project import find_project
+from microlith_cli.session import read_catalog
+
+SECTIONS = ("components", "messages", "handlers", "projections")
+
+Row = Mapping[str, Any]
+
+
+def command(
+    component: Annotated[str | None, typer.Argument(help="Show this component only.", show_default=False)] = None,
+    components: Annotated[bool, typer.Option("--components", help="Show the components.")] = False,
+    messages: Annotated[bool, typer.Option("--messages", help="Show the messages.")] = False,
+    handlers: Annotated[bool, typer.Option("--handlers", help="Show the handlers.")] = False,
+    projections: Annotated[bool, typer.Option("--projections", help="Show the projections.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> int:
+    """List messages, handlers, components and projections."""
+    asked = dict(zip(SECTIONS, (components, messages, handlers, projections), strict=True))
+    catalog = read_catalog(find_project())
+    shown = {
+        section: [row for row in _rows(catalog, section) if component in {None, _owner(row)}]
+        for section in SECTIONS
+        if asked[section] or not any(asked.values())
+    }
+    if as_json:
+        for section, rows in shown.items():
+            for row in rows:
+                plain.out_json({"item": section.removesuffix("s"), **row})
+    else:
+        plain.out("\n\n".join(_section(section, rows) for section, rows in shown.items()))
+    return DONE if any(shown.values()) else SAID_NO
+
+
+def _rows(catalog: Row, section: str) -> Sequence[Row]:
+    if section == "components":
+        return [{"name": name} for name in catalog["components"]]
+    rows: Sequence[Row] = catalog.get(section, ())
+    return rows
+
+
+def _owner(row: Row) -> str:
+    """The component a row belongs to: said, or the first part of its name."""
+    return str(row["component"] if "component" in row else row["name"]).partition(".")[0]
+
+
+def _section(section: str, rows: Sequence[Row]) -> str:
+    lines = blocks.columns([_COLUMNS[section](row) for row in rows]) or ["none"]
+    return "\n".join([section, *(f"  {plain.escape(line)}" for line in lines)])
+
+
+def _message(row: Row) -> Sequence[str]:
+    takers = ", ".join(row["handlers"])
+    if not takers and row["kind"] in {"command", "query"}:
+        takers = "nobody handles it"
+    return (row["kind"], f"{row['component']}.{row['type']}", takers)
+
+
+def _handler(row: Row) -> Sequence[str]:
+    return (row["name"], row["message"], f"→ {', '.join(row['emits'])}" if row["emits"] else "", _place(row))
+
+
+def _projection(row: Row) -> Sequence[str]:
+    return (row["name"], ", ".join(row["events"]), _place(row))
+
+
+def _place(row: Row) -> str:
+    return f"{row['file']}:{row['line']}"
+
+
+_COLUMNS = {
+    "components": lambda row: (row["name"],),
+    "messages": _message,
+    "handlers": _handler,
+    "projections": _projection,
+}
