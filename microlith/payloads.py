@@ -40,14 +40,14 @@ def load_payload(raw: bytes | str) -> Any:
     Raises:
         PayloadRefused: Says which limit was crossed, and where when that is known.
     """
-    data = _as_bytes(raw)
+    text, data = _as_text(raw)
     if len(data) > MAX_BYTES:
         raise PayloadRefused(f"is {len(data)} bytes long; at most {MAX_BYTES} are taken")
     if depth_of(data) > MAX_DEPTH:
         raise PayloadRefused(f"is nested more than {MAX_DEPTH} levels deep")
     try:
-        return json.loads(
-            data,
+        value = json.loads(
+            text,
             parse_constant=_refuse_constant,
             parse_int=_parse_int,
             parse_float=_parse_float,
@@ -57,6 +57,9 @@ def load_payload(raw: bytes | str) -> Any:
         raise PayloadRefused(f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise PayloadRefused(f"is nested more than {MAX_DEPTH} levels deep") from None
+    if "\\u" in text:
+        _refuse_lone_surrogates(value)
+    return value
 
 
 def depth_of(data: bytes) -> int:
@@ -108,14 +111,18 @@ def scrub(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-def _as_bytes(raw: bytes | str) -> bytes:
+def _as_text(raw: bytes | str) -> tuple[str, bytes]:
     try:
-        if isinstance(raw, str):
-            return raw.encode()
-        raw.decode()
+        return (raw, raw.encode()) if isinstance(raw, str) else (raw.decode(), raw)
     except (UnicodeEncodeError, UnicodeDecodeError) as error:
         raise PayloadRefused(f"is not valid UTF-8: {error.reason}") from None
-    return raw
+
+
+def _refuse_lone_surrogates(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise PayloadRefused("holds half of a surrogate pair, which is no character") from None
 
 
 def _refuse_constant(text: str) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 async def eventually(condition: Callable[[], object], seconds: float = 5.0) -> None:
     """Return once the condition holds; fail the test when it does not within some seconds."""
     deadline = time.monotonic() + seconds
-    while not condition():  # noqa: ASYNC110 (what is waited for sets no event)
+    while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"It did not happen within {seconds:g} s.")
         await asyncio.sleep(0.002)

@@ -1,1 +1,15 @@
-"""The pytest plugin: fixtures for an application under test."""
+"""The pytest plugin: `in_memory`, which runs an application for one test."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+
+from microlith.application import Microlith
+from microlith.testing.in_memory import in_memory as run_in_memory
+
+
+@pytest.fixture
+def in_memory() -> Callable[[Microlith], AbstractAsyncContextManager[Microlith]]:
+    """Offer what runs an application on a store in memory for one test, as an asynchronous context manager."""
+    return run_in_memory
