@@ -15,6 +15,7 @@ from microlith_cli.errors import UnsafeJsonError, nearest
 from microlith_cli.strict_json import parse
 
 _DEEPEST = 4  # levels of nested objects that are shown; deeper ones can still be given
+_FLOAT_DIGITS = 15
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 _INTEGER = re.compile(r"[+-]?\d{1,4000}")
@@ -143,8 +144,8 @@ class Field:
             return None
         if self.choices and not self.is_list:
             return _choose(text, self.alternatives)
-        # A Decimal is a number or a text of digits: as a text it stays exact.
-        exact = "number" in kinds and any("pattern" in node for node in self.alternatives)
+        # A Decimal is a number or a text: what a float cannot hold exactly goes as a text.
+        exact = "string" in kinds and sum(map(str.isdigit, text)) > _FLOAT_DIGITS
         if not exact and (value := _read_scalar(text, kinds)) is not None:
             return value
         if "string" in kinds:
@@ -230,7 +231,7 @@ class Schema:
                     yield field
 
     def _missing(self, node: Node, value: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Field]:
-        parts = self.alternatives(node)
+        parts = [part for part in self.alternatives(node) if _kinds(part) != ("null",)]
         if len(parts) != 1 or len(path) > _DEEPEST:
             return  # which of several is meant, the receiver says
         (part,) = parts

@@ -185,7 +185,7 @@ class Client(asyncio.Protocol):
         task.add_done_callback(self._tasks.discard)
 
     def _allow(self, number: int | str, verb: object) -> None:
-        if verb not in self._server.verbs:
+        if not isinstance(verb, str) or verb not in self._server.verbs:
             raise UnknownVerbError(verb, self._server.verbs)
         if number in self._open:
             raise UsageError(f"Request {number} is still open.", hint="Give every request an id of its own.")

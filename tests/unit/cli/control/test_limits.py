@@ -1,0 +1,142 @@
+import asyncio
+import json
+import socket
+import threading
+
+import pytest
+
+from microlith_cli.control import server
+from microlith_cli.control.client import attach
+from microlith_cli.errors import (
+    NothingRunsError,
+)
+from tests.eventually import eventually
+from tests.unit.cli.control.channel import echoed, in_thread, raw, read_lines
+
+
+async def test_line_without_an_end_is_refused_and_the_client_cut_off(control):
+    def exchange():
+        with raw(control) as connected:
+            try:
+                for _ in range(40):
+                    connected.sendall(b"x" * (64 << 10))
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+            try:
+                return connected.makefile("rb").readlines()
+            except ConnectionResetError:
+                return []
+
+    await in_thread(exchange)
+
+    assert await in_thread(lambda: echoed(control))
+
+
+async def test_too_many_open_requests_of_one_client_are_refused(control):
+    def exchange():
+        with raw(control) as connected:
+            asked = [{"id": n, "verb": "hang"} for n in range(server.MAX_OPEN + 1)]
+            connected.sendall(b"".join(json.dumps(one).encode() + b"\n" for one in asked))
+            return read_lines(connected, 2)[1]
+
+    refused = await in_thread(exchange)
+
+    assert (refused["id"], refused["error"]["type"]) == (server.MAX_OPEN, "TooManyError")
+
+
+async def test_too_many_clients_are_turned_away_with_a_reason(control):
+    held = [raw(control) for _ in range(server.MAX_CLIENTS)]
+    try:
+        await in_thread(lambda: [read_lines(one, 1) for one in held])
+        with pytest.raises(NothingRunsError, match="connected already"):
+            await in_thread(lambda: attach(control.directory))
+    finally:
+        for one in held:
+            one.close()
+
+    await eventually(lambda: not control.clients)
+    assert await in_thread(lambda: echoed(control))
+
+
+async def test_client_that_does_not_read_loses_facts_and_is_told_how_many(control, desk):
+    def flood_then_read():
+        with raw(control) as connected:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connected.sendall(b'{"id": 1, "verb": "flood", "of": 5000}\n')
+            flooded.wait(10)
+            lines = connected.makefile("rb")
+            received, sent = 0, None
+            for line in lines:
+                reply = json.loads(line)
+                if "sent" in reply:
+                    sent = reply["sent"]
+                elif reply.get("fact", {}).get("type") == "microlith.dropped":
+                    return received, sent, reply["fact"]
+                else:
+                    received += "fact" in reply
+            raise AssertionError("the count never came")
+
+    flooded = threading.Event()
+    reading = asyncio.create_task(in_thread(flood_then_read))
+
+    await eventually(lambda: desk.clients and desk.clients[0].dropped)
+    assert desk.clients[0]._transport.get_write_buffer_size() <= server.BUFFER
+    assert await in_thread(lambda: echoed(control))
+    flooded.set()
+
+    received, sent, fact = await reading
+
+    assert received == sent
+    assert fact["data"] == {"count": 5000 - received}
+    assert (fact["source"], fact["specversion"]) == ("/shop", "1.0")
+
+
+async def test_client_that_asks_and_never_reads_is_cut_off(control, desk):
+    def exchange():
+        with raw(control) as connected:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            for at in range(100_000):
+                connected.sendall(json.dumps({"id": at, "verb": "echo", "say": "x" * 10_000}).encode() + b"\n")
+
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        await in_thread(exchange)
+
+    await eventually(lambda: not control.clients)
+
+
+async def test_half_a_line_is_not_waited_for_long(control, monkeypatch):
+    monkeypatch.setattr(server, "LINE_SECONDS", 0.1)
+
+    def exchange():
+        with raw(control) as connected:
+            connected.sendall(b'{"id": 1, ')
+            lines = connected.makefile("rb")
+            return lines.readline(), lines.readline()
+
+    hello, end = await in_thread(exchange)
+
+    assert hello
+    assert end == b""
+
+
+async def test_silent_client_is_let_go_and_a_waiting_one_is_not(control, monkeypatch):
+    monkeypatch.setattr(server, "IDLE_SECONDS", 0.1)
+
+    def silent():
+        with raw(control) as connected:
+            lines = connected.makefile("rb")
+            return lines.readline(), lines.readline()
+
+    def waiting():
+        with raw(control) as connected:
+            connected.sendall(b'{"id": 1, "verb": "hang"}\n')
+            connected.settimeout(0.5)
+            lines = connected.makefile("rb")
+            lines.readline()
+            with pytest.raises(TimeoutError):
+                lines.readline()
+
+    _, end = await in_thread(silent)
+    await in_thread(waiting)
+
+    assert end == b""
