@@ -17,9 +17,11 @@ from microlith.errors import DiscoveryError, DuplicateNameError
 from microlith.handlers.declared import DEFAULT_TIMEOUT, HandlerSpec
 from microlith.messages import Message, Query, is_message
 from microlith.projections import Projection, ReadModel
+from microlith.serialization import Upcaster
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
+Upcast = TypeVar("Upcast", bound=Upcaster)
 
 DISCOVERED = ("commands", "events", "queries", "handlers", "projections")
 """Sub-packages whose modules are imported at start."""
@@ -37,6 +39,7 @@ class Component:
         handlers: Its handlers, in the order in which they were declared.
         projections: Its projections.
         resources: What it provides, by type: the function that builds it.
+        upcasters: How it reads old shapes: message, version, function.
     """
 
     def __init__(self, name: str) -> None:
@@ -45,6 +48,7 @@ class Component:
         self.handlers: list[HandlerSpec] = []
         self.projections: list[Projection] = []
         self.resources: dict[Any, Callable[[], Any]] = {}
+        self.upcasters: list[tuple[type[Message], int, Upcaster]] = []
 
     def handles(
         self, message: type[Message], *, concurrency: int | None = None, timeout: float = DEFAULT_TIMEOUT
@@ -93,6 +97,18 @@ class Component:
         projection = Projection(self.name, name, rows)
         self.projections.append(projection)
         return projection
+
+    def upcasts(self, message: type[Message], version: int) -> Callable[[Upcast], Upcast]:
+        """Declare how stored data of one version becomes that of the next.
+
+        The function gets the decoded JSON of a message as it was stored and returns that of version + 1. It must be pure.
+        """
+
+        def declare(function: Upcast) -> Upcast:
+            self.upcasters.append((message, version, function))
+            return function
+
+        return declare
 
     def discover(self) -> list[ModuleType]:
         """Import the component's modules and return them, its own first.

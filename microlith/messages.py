@@ -6,7 +6,8 @@ imported from does not matter to anything stored.
 Knows nothing of handlers or buses.
 """
 
-from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, Unpack
 
 from pydantic import BaseModel, ConfigDict
 
@@ -26,6 +27,24 @@ class Message(BaseModel):
 
     __kind__: ClassVar[Kind]
     __version__: ClassVar[int] = 1
+    __formerly__: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(
+        cls, *, version: int | None = None, formerly: Sequence[str] = (), **options: Unpack[ConfigDict]
+    ) -> None:
+        """Take the class keywords of a message whose shape or name has changed since some of it was stored.
+
+        Args:
+            version: Version of the shape, from 1. Raise it with every change that old data does not fit, and
+                declare how to read the old shape with `@component.upcasts`.
+            formerly: Earlier class names, under which some of it is stored.
+        """
+        super().__init_subclass__(**options)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, *, version: int | None = None, formerly: Sequence[str] = (), **_: Any) -> None:
+        cls.__version__ = version if version is not None else 1
+        cls.__formerly__ = tuple(formerly)
 
     @classmethod
     def correlated(cls, **fields: Any) -> Envelope[Self]:
@@ -67,6 +86,11 @@ def response_type(query: type[Query[Any]]) -> type[Response] | None:
         if arguments and isinstance(arguments[0], type) and issubclass(arguments[0], Response):
             return arguments[0]
     return None
+
+
+def stored_names(cls: type[Message]) -> tuple[str, ...]:
+    """Return the names that messages of a class may be stored under: its own, and those it had before."""
+    return (cls.__name__, *cls.__formerly__)
 
 
 def is_message(cls: object) -> bool:

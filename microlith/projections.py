@@ -19,7 +19,7 @@ from pydantic_core import to_json
 from microlith.envelope import Envelope
 from microlith.errors import InjectionError, WiringError
 from microlith.event_store.protocol import Column, Key, KeyType, RecordedEvent, RowReader, RowWriter, TableSpec
-from microlith.messages import Event
+from microlith.messages import Event, stored_names
 from microlith.serialization import reveal
 
 _MOST = 1_000_000
@@ -207,7 +207,7 @@ class Projection:
                     )
                 self.events.append(event)
                 self._functions[event] = function
-                self._names[event.__name__] = event
+                self._names.update(dict.fromkeys(stored_names(event), event))
             return function
 
         return declare

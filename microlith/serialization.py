@@ -6,7 +6,8 @@ stored form keeps secrets; the shown form masks them.
 Decides nothing about where bytes go.
 """
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
@@ -25,6 +26,9 @@ from microlith.errors import (
 from microlith.messages import Kind, Message
 from microlith.payloads import MAX_BYTES, MAX_DEPTH, depth_of, redact
 
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+"""Turns decoded data of one version into that of the next. Pure: it may be run at any time, any number of times."""
+
 
 class MessageType:
     """What is known of one message class.
@@ -36,9 +40,10 @@ class MessageType:
         version: Version of its shape, from 1.
         cls: The class.
         secret: Whether a field of it, at any depth, is a SecretStr or SecretBytes.
+        upcasters: For each earlier version, what turns its data into the next version's.
     """
 
-    __slots__ = ("cls", "component", "kind", "name", "secret", "version")
+    __slots__ = ("cls", "component", "kind", "name", "secret", "upcasters", "version")
 
     def __init__(self, cls: type[Message], component: str) -> None:
         self.cls = cls
@@ -46,6 +51,7 @@ class MessageType:
         self.component = component
         self.kind: Kind = cls.__kind__
         self.version = cls.__version__
+        self.upcasters: dict[int, Upcaster] = {}
         # The schema is the one place that also shows secrets in nested models, lists and unions.
         self.secret = "pydantic.types.Secret" in str(cls.__pydantic_core_schema__)
 
@@ -85,6 +91,8 @@ class MessageTypes:
         self._by_class[cls] = entry
         self._by_name.setdefault(entry.name, []).append(entry)
         self._by_full_name[component, entry.name] = entry
+        for old_name in cls.__formerly__:
+            self._by_full_name.setdefault((component, old_name), entry)
         return entry
 
     def of(self, cls: type[Any]) -> MessageType:
@@ -162,6 +170,8 @@ class MessageTypes:
             if len(moved) != 1:
                 raise UnknownTypeError(f"{component}.{name}", self._by_name, where=where)
             entry = moved[0]
+        if version < entry.version:
+            return _upcast(entry, version, data)
         if version > entry.version:
             problem = f"was stored as version {version}; this code knows version {entry.version}"
             raise PayloadError(entry.name, [{"field": "", "problem": problem, "nearest": None}])
@@ -238,6 +248,19 @@ def _reveal_into(value: Any, dumped: Any) -> Any:
     elif isinstance(value, list | tuple) and isinstance(dumped, list):
         dumped[:] = [_reveal_into(item, shown) for item, shown in zip(value, dumped, strict=False)]
     return dumped
+
+
+def _upcast(entry: MessageType, version: int, data: bytes) -> Message:
+    try:
+        shape = json.loads(data)
+        for step in range(version, entry.version):
+            shape = entry.upcasters[step](shape)
+        return entry.cls.model_validate_json(to_json(shape))
+    except ValidationError as error:
+        raise _payload_error(entry, error) from None
+    except Exception as error:
+        problem = f"version {version} could not be read through the upcasters: {type(error).__name__}"
+        raise PayloadError(entry.name, [{"field": "", "problem": problem, "nearest": None}]) from error
 
 
 def _payload_error(entry: MessageType, error: Exception) -> PayloadError:

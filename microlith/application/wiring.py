@@ -40,6 +40,7 @@ class Wiring:
             self.handlers.extend(component.handlers)
             self.projections.extend(component.projections)
         self._check_handlers()
+        self._check_upcasters()
         for projection in self.projections:
             projection.wire()
 
@@ -96,6 +97,25 @@ class Wiring:
                 answer = response_type(cls) if issubclass(cls, Query) else None
                 if answer is not None:
                     self.types.add(answer, component.name)
+
+    def _check_upcasters(self) -> None:
+        for component in self.components:
+            for message, version, function in component.upcasters:
+                entry = self.types.of(message)
+                if version in entry.upcasters or not 1 <= version < entry.version:
+                    raise WiringError(
+                        f"{entry.name} is at version {entry.version}; an upcaster from version {version} "
+                        + ("is declared twice." if version in entry.upcasters else "leads nowhere."),
+                        hint="Declare one for each version from 1 up to the one before the present.",
+                    )
+                entry.upcasters[version] = function
+        for entry in self.types:
+            gap = next((v for v in range(1, entry.version) if v not in entry.upcasters), None)
+            if gap is not None:
+                raise WiringError(
+                    f"{entry.name} is at version {entry.version}, but nothing reads version {gap}.",
+                    hint=f"Add `@{entry.component}.upcasts({entry.name}, version={gap})`.",
+                )
 
     def _check_handlers(self) -> None:
         taken: dict[type[Message], HandlerSpec] = {}

@@ -5,7 +5,7 @@ from typing import ClassVar
 from microlith.buses.bus import Bus
 from microlith.delivery import Delivery
 from microlith.errors import HandlerFailedError
-from microlith.messages import Kind
+from microlith.messages import Kind, stored_names
 from microlith.waits import Wait
 
 
@@ -15,8 +15,9 @@ class EventBus(Bus):
     kind: ClassVar[Kind] = "event"
 
     async def _look_back(self, delivery: Delivery, wait: Wait) -> None:
+        names = {name for cls in wait.classes for name in stored_names(cls)}
         for event in await delivery.store.read_correlation(wait.correlation_id):
-            if any(cls.__name__ == event.type for cls in wait.classes):
+            if event.type in names:
                 wait.offer(event.envelope)
         if not wait.future.done():
             failure = await delivery.store.failure_of(wait.correlation_id)

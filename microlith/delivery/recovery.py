@@ -10,6 +10,7 @@ from time import monotonic
 from microlith.delivery.delivery import Delivery
 from microlith.event_store.protocol import Settlement
 from microlith.handlers.lanes import Item, Lane
+from microlith.messages import stored_names
 
 MAX_ATTEMPTS = 5
 _PAGE = 500
@@ -45,7 +46,7 @@ async def position_lane(delivery: Delivery, lane: Lane, head: int) -> None:
 async def refill(delivery: Delivery, lane: Lane) -> None:
     """Read the next page that a lane missed; end its being behind when it has seen everything."""
     missed = lane.missed
-    page = await delivery.store.read_all(after=lane.last_seen, limit=_PAGE, types=[lane.spec.message.__name__])
+    page = await delivery.store.read_all(after=lane.last_seen, limit=_PAGE, types=stored_names(lane.spec.message))
     for event in page:
         if event.position not in lane.finished_above and type(event.message) is lane.spec.message:
             lane.push(Item(event.envelope, event.position, monotonic(), left_over=event.position <= lane.recovering_to))

@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import new_class
 
 import pytest
 
@@ -219,10 +220,10 @@ async def test_a_handler_gets_its_envelope():
     [({"key": "nothing"}, "no field 'nothing'"), ({"key": "price"}, "neither str nor int"), ({}, "no field ''")],
 )
 def test_a_read_model_that_cannot_work_is_refused_where_it_is_written(keywords, problem):
+    annotations = {"thing": str, "price": float}
+
     with pytest.raises(ReadModelError, match=problem):
-        type(ReadModel)(
-            "Bad", (ReadModel,), {"__annotations__": {"thing": str, "price": float}, "__module__": __name__}, **keywords
-        )
+        new_class("Bad", (ReadModel,), keywords, lambda body: body.update({"__annotations__": annotations}))
 
 
 def test_a_projection_written_as_async_is_refused():
