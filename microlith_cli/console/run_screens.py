@@ -1,0 +1,136 @@
+"""What `microlith run` shows: a card at the start, then facts, notes and what the user's code prints.
+
+Two screens, one for people and one for programs. Text from the user's code is escaped, so that every
+line stays a line.
+
+Decides nothing about what happens; every method is called from one thread.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from microlith_cli.console import plain
+from microlith_cli.console.ink import plural
+
+Fact = Mapping[str, Any]
+
+_SAFE_SQLITE = (3, 51, 3)
+
+
+class LinesScreen:
+    """Lines for people: facts and the user's stdout to stdout, all else to stderr.
+
+    Args:
+        quiet: Show errors and what the user's code prints, and nothing else.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+
+    def card(self, card: Fact) -> None:
+        """Show what serves."""
+        for line in () if self._quiet else card_lines(card):
+            plain.err(plain.escape(line))
+
+    def facts(self, facts: Sequence[Fact]) -> None:
+        """Show each fact in a line."""
+        for fact in () if self._quiet else facts:
+            plain.out(plain.escape(_fact_line(fact)))
+
+    def note(self, text: str) -> None:
+        """Say one thing."""
+        if not self._quiet:
+            plain.err(plain.escape(text))
+
+    def failed(self, error: Fact, meanwhile: str) -> None:
+        """Show where the user's code is broken."""
+        for line in error_lines(error, meanwhile):
+            plain.complain(plain.escape(line))
+
+    def output(self, stream: str, line: str) -> None:
+        """Pass on what the user's code printed."""
+        (plain.out if stream == "stdout" else plain.complain)(plain.escape(line))
+
+    def close(self) -> None:
+        """Nothing is left to do."""
+
+
+class JsonScreen(LinesScreen):
+    """Facts as JSON lines on stdout, and nothing else there."""
+
+    def card(self, card: Fact) -> None:
+        """Show what serves, as one object."""
+        plain.out_json({"serving": card})
+
+    def facts(self, facts: Sequence[Fact]) -> None:
+        """Write each fact as one object."""
+        for fact in facts:
+            plain.out_json(fact)
+
+    def failed(self, error: Fact, meanwhile: str) -> None:
+        """Write the error as one object."""
+        del meanwhile
+        plain.out_json({"error": {name: value for name, value in error.items() if name != "traceback"}})
+
+    def output(self, stream: str, line: str) -> None:
+        """Pass on what the user's code printed, beside the facts."""
+        del stream
+        plain.complain(plain.escape(line))
+
+
+def card_lines(card: Fact) -> Iterator[str]:
+    """Write the start card: what there is, what nobody handles, how durable it is, where it listens."""
+    yield f"{card['app']}  generation {card['generation']}"
+    yield f"  components  {', '.join(card['components']) or 'none'}"
+    counts = [plural(count, kind) for kind, count in card["handlers"].items() if count]
+    yield f"  handlers    {', '.join(counts) or 'none'}; {plural(card['projections'], 'projection')}"
+    if card["unhandled"]:
+        yield f"  unhandled   {', '.join(card['unhandled'])}"
+    yield f"  store       {store_line(card)}"
+    yield f"  listens at  {card['socket']}"
+    yield f"  reload      {'on save' if card['reloads'] else 'off'}"
+
+
+def store_line(card: Fact) -> str:
+    """Say what the store survives, and in which SQLite it is kept."""
+    version = card.get("sqlite")
+    kept = {
+        "memory": "in memory, lost at the end",
+        "durable": "durable",
+        "fast": "fast: a power cut may lose the newest",
+    }
+    said = kept.get(card["durability"], str(card["durability"]))
+    if not isinstance(version, str):
+        return said
+    parts = tuple(int(part) for part in version.split(".") if part.isdigit())
+    old = "; before 3.51.3 a write-ahead log can be damaged when several connections write, here one does"
+    return f"{said}, SQLite {version}{old if parts < _SAFE_SQLITE else ''}"
+
+
+def error_lines(error: Fact, meanwhile: str) -> Iterator[str]:
+    """Write an error of the user's code: the place, the line, the message, and what is done meanwhile."""
+    message = str(error.get("message", ""))
+    place = f"{error['file']}:{error.get('line', 0)}" if error.get("file") else ""
+    if plain.settings.verbosity > 0 and error.get("traceback"):
+        yield str(error["traceback"]).rstrip("\n")
+    yield f"error {message}" if place in message else f"error {place}: {message}"
+    if error.get("source"):
+        yield f"      {error['source']}"
+    if error.get("hint"):
+        yield f"hint  {error['hint']}"
+    if meanwhile:
+        yield meanwhile
+
+
+def _fact_line(fact: Fact) -> str:
+    data = fact.get("data", {})
+    clock = str(fact.get("time", ""))[11:23]
+    match fact.get("type"):
+        case "microlith.handled":
+            said = f"{data['handler']} {data['outcome']} {data['took_ms']} ms"
+            return f"{clock} {said} {data.get('error', {}).get('message', '')}".rstrip()
+        case "microlith.reloaded":
+            took = f" in {data['took_ms']:.0f} ms" if data.get("took_ms") else ""
+            return f"{clock} reloaded{took}: {', '.join(data['files']) or data['reason']}"
+        case kind:
+            return f"{clock} {kind}"

@@ -1,0 +1,217 @@
+"""The dispatch verb: validate, wait, send, and tell what came of it.
+
+Waits are open before the message is sent. A request that an earlier worker has begun (`accepted` is in
+it) is carried on: the message has its id already, so sending it again sends nothing twice, and what had
+come before is found in the log.
+
+Knows no sockets: it answers through a callback.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from time import time
+from typing import Any
+
+from microlith import Envelope, HandlerFailedError, Message, Microlith
+from microlith.delivery import Delivery
+from microlith.errors import NotRunningError, WaitTimeout
+from microlith.ids import new_id
+from microlith.waits import Wait, question_key
+from microlith_cli.errors import DONE, SAID_NO, TIMED_OUT, UsageError
+from microlith_cli.supervisor.correlation import CorrelationFacts
+
+Line = dict[str, Any]
+Reply = Callable[[Line], object]
+
+DEFAULT_TIMEOUT = 5.0
+LONGEST_TIMEOUT = 24 * 3600.0
+_TYPES_AT_MOST = 100
+_ARRIVED_AT_MOST = 200
+
+
+class Asked:
+    """A dispatch, as a client asked for it, with every field checked.
+
+    Attributes:
+        kind: Command, query, response or event.
+        envelope: The message; it starts a correlation of its own.
+        begun: Whether an earlier worker was asked already.
+        accepted: Whether that one had recorded the message.
+        wanted: Classes to wait for.
+        every: Whether one of each is needed, rather than the first.
+        refused: Classes that mean "the application said no".
+        timeout: Seconds for the waits.
+        trace: Whether the client wants the facts of the correlation.
+        reveal: Whether it is shown the secrets of the messages it asked for.
+
+    Raises:
+        UsageError: A field has a value that makes no sense.
+        MicrolithError: A type is unknown, or the payload does not fit.
+    """
+
+    def __init__(self, app: Microlith, request: Mapping[str, Any]) -> None:
+        name = request.get("type")
+        if not isinstance(name, str):
+            raise UsageError("A dispatch needs the `type` of its message.")
+        self.kind = app.types.find(name).kind
+        message = app.types.validate(name, request.get("data", {}))
+        identifier = request.get("message_id")
+        identifier = identifier if isinstance(identifier, str) else new_id()
+        self.envelope: Envelope[Message] = Envelope(message, identifier, identifier, None, time())
+        self.begun = "accepted" in request
+        self.accepted = request.get("accepted") is True
+        self.wanted = _classes(app, request, "wait")
+        self.refused = _classes(app, request, "fail_on")
+        self.every = request.get("all") is True
+        self.timeout = _timeout(request.get("timeout", DEFAULT_TIMEOUT))
+        self.trace = request.get("trace") is True
+        self.reveal = request.get("reveal") is True
+
+
+def _classes(app: Microlith, request: Mapping[str, Any], field: str) -> tuple[type[Message], ...]:
+    names = request.get(field) or []
+    if not isinstance(names, list) or len(names) > _TYPES_AT_MOST or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"`{field}` is a list of up to {_TYPES_AT_MOST} type names.")
+    return tuple(dict.fromkeys(app.types.find(name).cls for name in names))
+
+
+def _timeout(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_TIMEOUT:
+        raise UsageError(f"`timeout` is a number of seconds, more than 0 and at most {LONGEST_TIMEOUT:.0f}.")
+    return float(value)
+
+
+async def dispatch(app: Microlith, request: Mapping[str, Any], reply: Reply) -> Line:
+    """Do a dispatch; `reply` gets every line but the last, which is returned.
+
+    Raises:
+        UsageError, MicrolithError: What was wrong with the request, or why a wait was not met.
+    """
+    asked = Asked(app, request)
+    if app.delivery is None:
+        raise NotRunningError(app.name)
+    delivery = app.delivery
+    exchange = _Exchange(app, delivery, asked, reply)
+    try:
+        await exchange.send()
+        return await exchange.outcome()
+    except WaitTimeout as error:
+        sent = delivery.tracer.sent_in(asked.envelope.correlation_id)[:_ARRIVED_AT_MOST]
+        error.report["arrived"] = [app.cloud_event(envelope) for envelope in sent]
+        raise
+    finally:
+        exchange.close()
+
+
+class _Exchange:
+    """One dispatch under way: the waits that are open for it, and the facts it is shown."""
+
+    def __init__(self, app: Microlith, delivery: Delivery, asked: Asked, reply: Reply) -> None:
+        self._app = app
+        self._delivery = delivery
+        self._asked = asked
+        self._reply = reply
+        self._needed: list[Wait] = []
+        self._refused: Wait | None = None
+        if asked.kind == "query":
+            self._needed.append(self._open((), key=question_key(asked.envelope.message_id)))
+        if asked.wanted:
+            self._needed.append(self._open(asked.wanted, every=asked.every))
+        if asked.refused:
+            self._refused = self._open(asked.refused)
+        self._facts: CorrelationFacts | None = None
+        if asked.trace or (asked.refused and not self._needed):
+            show = (lambda fact: reply({"fact": fact})) if asked.trace else None
+            self._facts = CorrelationFacts(app, asked.envelope, show)
+
+    async def send(self) -> None:
+        """Send the message, unless an earlier worker did, and say that it is accepted."""
+        asked = self._asked
+        if not asked.accepted or asked.kind == "query":
+            await self._app.bus_of(asked.kind).dispatch(asked.envelope)
+        if asked.begun:
+            await self._look_back()
+        self._reply({"accepted": self._app.cloud_event(asked.envelope, reveal=asked.reveal)})
+
+    async def outcome(self) -> Line:
+        """Wait for what was asked for; returns the last line."""
+        try:
+            if self._needed:
+                code = await self._met()
+            elif self._facts is None or self._asked.begun:
+                code = DONE
+            else:
+                return await self._quiet(self._facts)
+        finally:
+            if self._facts is not None:
+                self._facts.finish()
+        return {"end": True, "exit": code}
+
+    def close(self) -> None:
+        """Leave nothing of it. Safe to call twice."""
+        for wait in (*self._needed, *([self._refused] if self._refused else [])):
+            self._delivery.waits.close(wait)
+        if self._facts is not None:
+            self._facts.close()
+
+    async def _met(self) -> int:
+        """Wait until all that is needed has come, or something that means no."""
+        missing = {wait.future: wait for wait in self._needed}
+        refused = None if self._refused is None else self._refused.future
+        while missing:
+            done, _ = await asyncio.wait(
+                [*missing, *([refused] if refused else [])], return_when=asyncio.FIRST_COMPLETED
+            )
+            if refused is not None and refused in done and refused.exception() is None:
+                self._matched(refused.result())
+                return SAID_NO
+            for future in [future for future in missing if future in done]:
+                self._matched(future.result())
+                del missing[future]
+            if refused in done:  # it ran out of time, and so will the others
+                refused = None
+        return DONE
+
+    async def _quiet(self, facts: CorrelationFacts) -> Line:
+        """Nothing is awaited: wait until the whole correlation is handled, so that all of it can be shown."""
+        refused = None if self._refused is None else self._refused.future
+        quiet = asyncio.create_task(facts.quiet.wait())
+        try:
+            await asyncio.wait(
+                [quiet, *([refused] if refused else [])],
+                timeout=self._asked.timeout,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            quiet.cancel()
+        if refused is not None and refused.done() and refused.exception() is None:
+            self._matched(refused.result())
+            return {"end": True, "exit": SAID_NO}
+        if facts.quiet.is_set():
+            return {"end": True, "exit": DONE, **({"exit": SAID_NO, "error": facts.failure} if facts.failure else {})}
+        running = self._app.running().get(self._asked.envelope.correlation_id, [])
+        names = ", ".join(sorted({str(entry["handler"]) for entry in running})) or "handlers that wait their turn"
+        error = {
+            "type": "StillRunningError",
+            "message": f"Not all is handled after {self._asked.timeout:g} s: {names}.",
+            "hint": "It goes on; `microlith trace @last` shows how far it came.",
+        }
+        return {"end": True, "exit": TIMED_OUT, "error": error, "report": {"running": running}}
+
+    def _matched(self, envelopes: tuple[Envelope[Message], ...]) -> None:
+        for envelope in envelopes:
+            self._reply({"matched": self._app.cloud_event(envelope, reveal=self._asked.reveal)})
+
+    def _open(self, classes: tuple[type[Message], ...], *, every: bool = False, key: str | None = None) -> Wait:
+        asked = self._asked
+        correlation = asked.envelope.correlation_id
+        return self._delivery.waits.open(correlation, classes, every=every, timeout=asked.timeout, key=key)
+
+    async def _look_back(self) -> None:
+        """Show the waits what was recorded while an earlier worker served."""
+        correlation = self._asked.envelope.correlation_id
+        for event in await self._delivery.store.read_correlation(correlation):
+            self._delivery.waits.offer(event.envelope)
+        failure = await self._delivery.store.failure_of(correlation)
+        if failure is not None:
+            self._delivery.waits.fail(correlation, HandlerFailedError(*failure))

@@ -1,0 +1,139 @@
+"""One `run`: supervisor, control channel, watcher, signals and screen, put together.
+
+Decides in which order they begin and end, and the exit code; nothing else.
+"""
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+from typing import Any
+
+from microlith_cli.control.server import ControlServer
+from microlith_cli.errors import DONE, SAID_NO
+from microlith_cli.project import Project
+from microlith_cli.supervisor.desk import VERBS, Desk
+from microlith_cli.supervisor.lifecycle import Signals
+from microlith_cli.supervisor.showing import Screen, Showing
+from microlith_cli.supervisor.supervisor import STOP_DRAIN, Supervisor
+from microlith_cli.supervisor.watching import Watcher
+
+logger = logging.getLogger("microlith")
+
+_SAY_SO_AFTER = 0.3
+"""Seconds an orderly end may take before it is mentioned."""
+
+
+class Run:
+    """Supervises one project until a signal, or a client, ends it. Made on a running loop; runs once.
+
+    Args:
+        project: Whose.
+        python: The interpreter for the worker.
+        screen: Where to show what happens.
+        reload: Whether a save brings the new code into service.
+        ends_unread: Whether to end when nobody reads what the screen shows any more.
+
+    Attributes:
+        stuck: Whether the screen stood still at the end; then the interpreter cannot end in good order.
+    """
+
+    def __init__(self, project: Project, python: Path, screen: Screen, *, reload: bool, ends_unread: bool) -> None:
+        self._project = project
+        self._screen = screen
+        self._reload = reload
+        self._ends_unread = ends_unread
+        self._showing = Showing(screen, self._unread)
+        self._supervisor = Supervisor(project, python, self._showing, mends=reload)
+        self._desk = Desk(project, self._supervisor, self._ask_to_stop)
+        loop = asyncio.get_running_loop()
+        self._asked: asyncio.Future[None] = loop.create_future()
+        self._insisted: asyncio.Future[int] = loop.create_future()
+        self.stuck = False
+
+    async def run(self) -> int:
+        """Run to the end; returns the exit code.
+
+        Raises:
+            AlreadyRunningError: The project runs already; nothing of it was touched.
+            UnsafeDirectoryError: The project's own folder is not this user's alone, or cannot be made.
+        """
+        server = ControlServer(
+            self._project.state, hello=self._desk.hello, verbs=VERBS, handle=self._desk.handle, on_fault=_report
+        )
+        try:
+            with Signals(self._ask_to_stop, self._insist):
+                await server.start()
+                return await self._serve()
+        finally:
+            await self._supervisor.kill()
+            await server.stop()
+            self.stuck = not await self._showing.close()
+
+    async def _serve(self) -> int:
+        conducting = asyncio.create_task(self._supervisor.conduct(), name="microlith conduct")
+        watching = asyncio.create_task(self._watch(), name="microlith watch")
+        try:
+            over: list[asyncio.Future[Any]] = [conducting, self._asked, self._supervisor.hopeless]
+            await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (conducting, watching):
+                task.cancel()
+            ended = await asyncio.gather(conducting, watching, return_exceptions=True)
+        for error in ended:
+            if isinstance(error, Exception):
+                raise error
+        return SAID_NO if self._supervisor.hopeless.done() else await self._stop()
+
+    async def _watch(self) -> None:
+        if not self._reload:
+            return
+        try:
+            await Watcher(self._project.root, self._supervisor.saved).run()
+        except* OSError as errors:
+            reason = errors.exceptions[0]
+            self._showing.note(f"Files are not watched: {reason}. A save does nothing; start `run` anew instead.")
+
+    async def _stop(self) -> int:
+        """End in good order, or at once when somebody insists."""
+        stopping = asyncio.create_task(self._supervisor.stop(), name="microlith stop")
+        either: list[asyncio.Future[Any]] = [stopping, self._insisted]
+        await asyncio.wait(either, timeout=_SAY_SO_AFTER, return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done() and not self._insisted.done():
+            self._showing.note(
+                f"Stopping: what is under way may take up to {STOP_DRAIN:g} s. Once more stops it at once."
+            )
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            await self._supervisor.kill()
+            stopping.cancel()
+            return 128 + self._insisted.result()
+        abandoned = stopping.result()
+        if abandoned == 0:
+            return DONE
+        count = (
+            "An unknown number of messages was"
+            if abandoned is None
+            else f"Messages not finished: {abandoned}; they were"
+        )
+        self._showing.note(f"{count} left behind. With a durable store they are carried on at the next start.")
+        return SAID_NO
+
+    def _ask_to_stop(self, _: signal.Signals | None = None) -> None:
+        if not self._asked.done():
+            self._asked.set_result(None)
+
+    def _insist(self, number: signal.Signals) -> None:
+        if not self._insisted.done():
+            self._insisted.set_result(int(number))
+
+    def _unread(self, error: Exception) -> None:
+        # BrokenPipeError and its like are no mistake: whoever read has gone.
+        if not isinstance(error, OSError):
+            logger.error("Showing what happens failed; the microlith goes on.", exc_info=error)
+        elif self._ends_unread:
+            self._ask_to_stop()
+
+
+def _report(error: BaseException) -> None:
+    logger.error("A request failed inside microlith.", exc_info=error)

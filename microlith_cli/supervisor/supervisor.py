@@ -1,0 +1,311 @@
+"""The supervisor: keeps one worker serving the newest code that works.
+
+A worker is stopped only when its successor has imported and wired the new code; code that does not
+import leaves the old one serving. A worker that dies is started again, with growing pauses, and when
+that does not help, at the next save.
+
+Never imports the user's code, nor the runtime's heavy parts. What clients may ask is the desk's.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any
+
+from microlith_cli.control.address import SOCKET
+from microlith_cli.project import Project
+from microlith_cli.supervisor.bytecode import forget_bytecode
+from microlith_cli.supervisor.facts import notice, saved_ms_ago
+from microlith_cli.supervisor.following import Followers
+from microlith_cli.supervisor.forwarding import Forwarding
+from microlith_cli.supervisor.process import WorkerFailedError, WorkerProcess
+from microlith_cli.supervisor.showing import Showing
+
+RELOAD_DRAIN = 5.0
+"""Seconds that a worker which is replaced may take for messages under way."""
+STOP_DRAIN = 10.0
+"""The same at the end of `run`."""
+_QUIET = (0.1, 0.2, 0.4)
+"""Seconds without a save that are waited for after a save made a start useless; the last for all later ones."""
+_NEVER_QUIET = 5.0
+"""Seconds after which a stream of saves is waited for no longer."""
+_PATIENCE = 5.0
+"""Seconds a worker may take to open the store before a newer save may end it."""
+_PAUSES = (0.0, 0.1, 0.3, 1.0, 1.0, 2.0, 2.0)
+"""Seconds before each new start after a crash. More crashes than that in `_MEMORY` seconds: wait for a save."""
+_MEMORY = 60.0
+
+Line = dict[str, Any]
+
+
+class Supervisor:
+    """Keeps a project's worker.
+
+    Args:
+        project: Whose.
+        python: The interpreter that runs the worker.
+        showing: Where to say what happens.
+        mends: Whether files are watched, so that code which does not work may be mended.
+
+    Attributes:
+        generation: Counts the workers that served, from 1.
+        state: "starting", "serving", "reloading", "broken" or "stopping".
+        trouble: Why nothing serves, or why the newest code does not; None when all is well.
+        card: What the serving worker told of itself.
+        hopeless: Resolves when nothing serves and nothing will; gets the error.
+    """
+
+    def __init__(self, project: Project, python: Path, showing: Showing, *, mends: bool) -> None:
+        self._project = project
+        self._python = python
+        self._showing = showing
+        self._mends = mends
+        self._workers: set[WorkerProcess] = set()
+        self._serving: WorkerProcess | None = None
+        self._spare: WorkerProcess | None = None
+        self._saved: set[Path] = set()
+        self._saves = asyncio.Event()
+        self._askers: list[asyncio.Future[Line]] = []
+        self._crashes: deque[float] = deque(maxlen=len(_PAUSES) + 1)
+        self._loop = asyncio.get_running_loop()
+        self.forwarding = Forwarding()
+        self.followers = Followers()
+        self.generation = 0
+        self.state = "starting"
+        self.trouble: Line | None = None
+        self.card: Line = {"app": project.name}
+        self.hopeless: asyncio.Future[Line] = self._loop.create_future()
+
+    @property
+    def worker_pid(self) -> int | None:
+        """Process id of the worker that serves."""
+        return None if self._serving is None else self._serving.pid
+
+    def saved(self, files: set[Path]) -> None:
+        """Files were saved: bring the new code into service."""
+        self._saved |= files
+        self._saves.set()
+
+    async def reload(self) -> Line:
+        """Bring the code as it is now into service; returns the fact about how that went."""
+        asker: asyncio.Future[Line] = self._loop.create_future()
+        self._askers.append(asker)
+        self._saves.set()
+        return await asker
+
+    async def conduct(self) -> None:
+        """Keep a worker serving, until cancelled."""
+        reason = "start"
+        while True:
+            await self._renew(reason)
+            if self._mends and self._spare is None:
+                self._spare = await self._spawn()
+            reason = await self._cause()
+
+    async def stop(self) -> int | None:
+        """End every worker, the serving one in good order. `conduct` has ended before.
+
+        Returns:
+            How many messages were left unfinished; None when that is not known.
+        """
+        self.state = "stopping"
+        self.forwarding.refuse(_stopping(self.card["app"]))
+        serving = self._serving
+        for worker in self._workers:
+            if worker is not serving:
+                worker.kill()
+        abandoned: int | None = 0
+        if serving is not None and serving.alive:
+            abandoned = await serving.stop(STOP_DRAIN, finish_queues=True)
+        await asyncio.gather(*(worker.end() for worker in list(self._workers)))
+        return abandoned
+
+    async def kill(self) -> None:
+        """End every worker at once."""
+        for worker in self._workers:
+            worker.kill()
+        await asyncio.gather(*(worker.ended for worker in list(self._workers)))
+
+    async def _cause(self) -> str:
+        """Wait until there is a reason for a new worker: a save, or a crash that a new start may mend."""
+        while True:
+            serving = self._serving
+            if serving is None:
+                await self._saves.wait()
+                return "save"
+            await self._comes_first(serving.ended)
+            if serving.alive:
+                return "save"
+            if await self._recover(serving):
+                return "crash"
+
+    async def _renew(self, reason: str) -> None:
+        """Have the code as it is now imported, and if that works, served."""
+        files: set[Path] = set()
+        for quiet in chain(_QUIET, repeat(_QUIET[-1])):
+            files |= self._take_saved()
+            worker = await self._fresh()
+            try:
+                if await self._load(worker) and await self._hand_over(worker):
+                    self._succeeded(reason, files)
+                    return
+            except WorkerFailedError as error:
+                self._failed(error.error, files)
+                return
+            finally:
+                if worker is not self._serving:
+                    worker.kill()
+            await self._calm(quiet)
+
+    async def _load(self, worker: WorkerProcess) -> bool:
+        """Have a worker import the user's code; False when a save came meanwhile, and it is out of date."""
+        self.state = "starting" if self._serving is None else "reloading"
+        loading = self._loop.create_task(worker.load())
+        if await self._comes_first(loading):
+            loading.result()
+            return True
+        loading.cancel()
+        return False
+
+    async def _hand_over(self, worker: WorkerProcess) -> bool:
+        """Stop the worker that serves and have the next one serve; False when that took so long that a save ended it."""
+        self.forwarding.hold()
+        if (
+            (old := self._serving) is not None
+            and old.alive
+            and await old.stop(RELOAD_DRAIN, finish_queues=False) is None
+        ):
+            self._showing.note(f"Generation {self.generation} did not finish in time; the next one carries on.")
+            await old.ended
+        self.forwarding.lose()
+        self.generation += 1
+        self._serving = worker
+        starting = self._loop.create_task(worker.serve(self.generation))
+        await asyncio.wait([starting], timeout=_PATIENCE)
+        if not starting.done():
+            self._showing.note("Starting takes long; a save starts it anew.")
+            await self._comes_first(starting)
+        if not starting.done() or starting.exception() is not None:
+            self._serving = None
+        if not starting.done():
+            starting.cancel()
+            return False
+        self.card = starting.result()
+        self.state, self.trouble = "serving", None
+        self.forwarding.connect(worker)
+        return True
+
+    def _succeeded(self, reason: str, files: set[Path]) -> None:
+        if reason == "start":
+            listens = {"socket": str(self._project.state / SOCKET), "reloads": self._mends}
+            self._showing.card({**self.card, "generation": self.generation, **listens})
+        data = {"files": self._shown(files), "took_ms": saved_ms_ago(files), "generation": self.generation}
+        fact = notice(self.card["app"], "reloaded", {**data, "reason": reason})
+        if reason != "start":
+            self._happened([fact])
+        self._answer_askers(fact)
+
+    def _failed(self, error: Line, files: set[Path]) -> None:
+        """Say why the code does not serve, and go on with what there is."""
+        serves = self._serving is not None and self._serving.alive
+        self.trouble = {name: value for name, value in error.items() if name != "traceback" and value}
+        self.state = "serving" if serves else "broken"
+        fact = notice(self.card["app"], "failed_reload", {"files": self._shown(files), "error": self.trouble})
+        self.followers.show([fact])
+        self._answer_askers(fact)
+        if serves:
+            self._showing.failed(error, f"Generation {self.generation} keeps serving.")
+            return
+        self._serving = None
+        self.forwarding.refuse(self.trouble)
+        if self._mends:
+            self._showing.failed(error, "Nothing serves until a save mends it.")
+        elif not self.hopeless.done():
+            self._showing.failed(error, "")
+            self.hopeless.set_result(self.trouble)
+
+    async def _recover(self, worker: WorkerProcess) -> bool:
+        """After a crash: hold requests and pause as long as is due; False when it keeps happening."""
+        self.state = "starting"
+        self.forwarding.lose()
+        now = self._loop.time()
+        self._crashes.append(now)
+        recent = sum(now - crash < _MEMORY for crash in self._crashes)
+        if recent > len(_PAUSES):
+            self._crashes.clear()
+            again = f"The worker died {recent} times within a minute; the last time {worker.describe_end()}."
+            self._failed({"type": "WorkerEndedError", "message": again}, set())
+            return False
+        self._showing.note(f"The worker died: {worker.describe_end()}. It is started again.")
+        pause = self._loop.create_task(asyncio.sleep(_PAUSES[recent - 1]))
+        await self._comes_first(pause)
+        pause.cancel()
+        return True
+
+    async def _fresh(self) -> WorkerProcess:
+        """A worker that has imported nothing of the user's yet: the spare one if there is one."""
+        spare, self._spare = self._spare, None
+        return spare if spare is not None and spare.alive else await self._spawn()
+
+    async def _spawn(self) -> WorkerProcess:
+        worker = await WorkerProcess.spawn(self._python, self._project.root, self._take, self._showing)
+        self._workers.add(worker)
+        worker.ended.add_done_callback(lambda _: self._workers.discard(worker))
+        return worker
+
+    def _take(self, line: Line) -> None:
+        if "facts" in line:
+            self._happened(line["facts"])
+        else:
+            self.forwarding.take(line)
+
+    def _happened(self, facts: Sequence[Line]) -> None:
+        self._showing.facts(facts)
+        self.followers.show(facts)
+
+    def _take_saved(self) -> set[Path]:
+        """What was saved since the last look. Compiled files of it are forgotten."""
+        saved, self._saved = self._saved, set()
+        self._saves.clear()
+        forget_bytecode(saved)
+        return saved
+
+    async def _comes_first(self, step: "asyncio.Future[Any]") -> bool:
+        """Wait for a step or a save; False when the save came and the step is not done."""
+        saves = self._loop.create_task(self._saves.wait())
+        try:
+            await asyncio.wait([step, saves], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            saves.cancel()
+        return step.done()
+
+    async def _calm(self, quiet: float) -> None:
+        """Wait until files have not been saved for a while."""
+        deadline = self._loop.time() + _NEVER_QUIET
+        while self._loop.time() < deadline:
+            self._saves.clear()
+            try:
+                async with asyncio.timeout(quiet):
+                    await self._saves.wait()
+            except TimeoutError:
+                return
+
+    def _answer_askers(self, fact: Line) -> None:
+        askers, self._askers = self._askers, []
+        for asker in askers:
+            if not asker.done():
+                asker.set_result(fact)
+
+    def _shown(self, files: set[Path]) -> list[str]:
+        root = self._project.root
+        return sorted(str(file.relative_to(root)) if file.is_relative_to(root) else str(file) for file in files)
+
+
+def _stopping(app: str) -> Line:
+    return {
+        "type": "ClosedError",
+        "message": f"The microlith {app!r} is stopping.",
+        "hint": "What it had accepted is carried on at its next start.",
+    }

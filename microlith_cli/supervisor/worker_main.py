@@ -1,0 +1,208 @@
+"""The worker's process: imports the user's application, serves it, and ends with its supervisor.
+
+Started as `python -m microlith_cli.supervisor.worker_main DESCRIPTOR PARENT`; it does each step
+(load, serve, stop) when the supervisor says so over the link. The user's code is imported while no
+event loop runs, as in any other program.
+
+Takes no decision of its own but one: it never outlives its supervisor.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from microlith_cli.control.lines import encode
+from microlith_cli.errors import ToolError
+from microlith_cli.project import Project, describe_failure, find_project, load_app
+from microlith_cli.supervisor.link import PROTOCOL, Link
+
+if TYPE_CHECKING:
+    from microlith import Microlith
+
+ORPHAN_DRAIN = 1.0
+"""Seconds for messages under way when the supervisor has gone without a word."""
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> int:
+    """Live one worker's life; returns the exit code."""
+    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
+    die_with(parent)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Whoever stops a whole group of processes stops the supervisor too, and that one lets us finish.
+        # A handler, not SIG_IGN: programs that the user's code starts must not inherit deafness.
+        signal.signal(number, _leave_it_to_the_supervisor)
+    with socket.socket(fileno=descriptor) as end:
+        # Heavy; done ahead of time, so that a reload pays for the user's modules alone.
+        import microlith_cli.supervisor.worker  # noqa: F401, PLC0415
+
+        app, project = load(end)
+        if app is None or project is None:
+            return 1
+        return asyncio.run(_live(end, app, project))
+
+
+async def _live(end: socket.socket, app: "Microlith", project: Project) -> int:
+    return await _Life(app, project, await Link.over(end)).live()
+
+
+def die_with(parent: int) -> None:
+    """Have this process killed when its parent dies, however that happens.
+
+    Source: prctl(2) PR_SET_PDEATHSIG; elsewhere a thread looks every half second.
+    """
+    if sys.platform == "linux":
+        # Only here is ctypes needed.
+        import ctypes  # noqa: PLC0415
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        threading.Thread(target=_watch_parent, args=(parent,), name="microlith-parent", daemon=True).start()
+    if os.getppid() != parent:  # it died before we asked
+        os._exit(1)
+
+
+def load(end: socket.socket) -> tuple["Microlith | None", Project | None]:
+    """Wait to be told, then import and wire the user's code; says how that went.
+
+    Returns:
+        The application, or None when it cannot be used or there is nobody to use it for.
+    """
+    end.sendall(encode({"warm": PROTOCOL}))
+    if _read_line(end).get("tell") != "load":
+        return None, None
+    root = Path.cwd()
+    began = time.monotonic()
+    try:
+        project = find_project(root)
+        app = load_app(project)
+        app.wire()
+    except (KeyboardInterrupt, SystemExit, Exception) as error:  # noqa: BLE001 (whatever it is, the user is told)
+        end.sendall(encode({"failed": described(error, root)}))
+        return None, None
+    took = (time.monotonic() - began) * 1000
+    end.sendall(encode({"ready": {"app": app.name, "took_ms": round(took, 1)}}))
+    return app, project
+
+
+def described(error: BaseException, root: Path) -> dict[str, Any]:
+    """Show an error of the user's code as it travels: type, message, hint, file, line, source, traceback."""
+    shown = _facts_of(error, root)
+    cause = error.__cause__ or error
+    if not shown.get("file"):
+        place = describe_failure(cause, root)
+        if place.file:
+            shown |= {"file": place.file, "line": place.line, "source": place.source}
+    shown["traceback"] = "".join(traceback.format_exception(cause))[-8000:]
+    return shown
+
+
+def _facts_of(error: BaseException, root: Path) -> dict[str, Any]:
+    if isinstance(error, ToolError):
+        return error.as_dict()
+    hint = getattr(error, "hint", None)
+    if isinstance(hint, str):  # the runtime's own error, worded for people
+        return {"type": type(error).__name__, "message": str(error), "hint": hint}
+    return describe_failure(error, root).as_dict() | {"type": type(error).__name__}
+
+
+def _read_line(end: socket.socket) -> dict[str, Any]:
+    """Read one line and not a byte more; empty when the supervisor is gone."""
+    raw = b""
+    while not raw.endswith(b"\n"):
+        byte = end.recv(1)
+        if not byte:
+            return {}
+        raw += byte
+    line = json.loads(raw)
+    return line if isinstance(line, dict) else {}
+
+
+def _leave_it_to_the_supervisor(number: int, frame: FrameType | None) -> None:
+    del number, frame
+
+
+def _watch_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+class _Life:
+    """From "ready" to the end: serves one application over the link."""
+
+    def __init__(self, app: "Microlith", project: Project, link: Link) -> None:
+        from microlith_cli.supervisor.worker import Worker  # noqa: PLC0415 (heavy; imported by now)
+
+        self._root = project.root
+        self._link = link
+        self._worker = Worker(app, state=project.state)
+        self._requests: dict[str, asyncio.Task[None]] = {}
+        self._starting: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._showing: asyncio.Task[None] | None = None
+
+    async def live(self) -> int:
+        """Do what the supervisor says until it is over; returns the exit code."""
+        async for line in self._link.lines():
+            self._do(line)
+        # The link is closed: by ourselves when all is done, or because the supervisor is gone.
+        if self._stopping is None:
+            await self._stop(ORPHAN_DRAIN, finish_queues=False)
+        elif not self._stopping.done():
+            await self._stopping
+        return 0 if self._starting is not None and self._starting.exception() is None else 1
+
+    def _do(self, line: dict[str, Any]) -> None:
+        match line:
+            case {"tell": "serve", "generation": int(generation)}:
+                self._starting = asyncio.create_task(self._serve(generation))
+            case {"tell": "stop", "drain": float() | int() as drain, "queues": bool(queues)}:
+                self._stopping = self._stopping or asyncio.create_task(self._stop(drain, finish_queues=queues))
+            case {"tell": "cancel", "id": str(number)}:
+                if (task := self._requests.get(number)) is not None:
+                    task.cancel()
+            case {"id": str(number), "verb": _}:
+                task = asyncio.create_task(self._worker.handle(line, self._link.send))
+                self._requests[number] = task
+                task.add_done_callback(lambda _: self._requests.pop(number, None))
+
+    async def _serve(self, generation: int) -> None:
+        try:
+            await self._worker.start(generation)
+        except Exception as error:  # noqa: BLE001 (a resource of the user's may raise anything; the user is told)
+            self._link.send({"failed": described(error, self._root)})
+            self._link.close()
+            return
+        self._showing = asyncio.create_task(self._show())
+        self._link.send({"serving": self._worker.card()})
+        self._worker.write_catalog()
+
+    async def _show(self) -> None:
+        async for facts in self._worker.facts():
+            await self._link.send_facts(facts)
+
+    async def _stop(self, drain: float, *, finish_queues: bool) -> None:
+        """Finish what is under way, then tell how many messages were not finished."""
+        if self._starting is not None:
+            await asyncio.wait([self._starting], timeout=drain)
+        abandoned = await self._worker.stop(drain, finish_queues=finish_queues)
+        last = [task for task in (*self._requests.values(), self._showing) if task is not None]
+        if last:  # they end by themselves now that the application has stopped
+            await asyncio.wait(last, timeout=0.5)
+        self._link.send({"stopped": {"abandoned": abandoned}})
+        await self._link.flush()
+        self._link.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
