@@ -7,7 +7,7 @@ Knows no option of any command, and sends nothing.
 
 import json
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from shlex import quote
 from typing import Any
@@ -18,7 +18,14 @@ from microlith_cli.schema import Field, Schema
 ESCAPE = "field."  # `--field.NAME` is the field NAME, even where a command has an option of that name
 
 
-def payload_from(schema: Schema, tokens: Sequence[str], given: Mapping[str, Any], type_name: str) -> dict[str, Any]:
+def payload_from(
+    schema: Schema,
+    tokens: Sequence[str],
+    given: Mapping[str, Any],
+    type_name: str,
+    *,
+    can_ask: Callable[[Field], bool] = lambda _: False,
+) -> tuple[dict[str, Any], list[Field]]:
     """Build a payload from flags, laid over a payload that is already there.
 
     Args:
@@ -26,27 +33,27 @@ def payload_from(schema: Schema, tokens: Sequence[str], given: Mapping[str, Any]
         tokens: `--flag value`, `--flag=value`, `--flag`, `--no-flag`, as typed.
         given: What the flags are laid over; not changed.
         type_name: Of the message, for errors.
+        can_ask: Whether a required field that is missing can still be asked for.
+
+    Returns:
+        The payload, and the fields that are to be asked for.
 
     Raises:
-        PayloadError: Fields that do not exist, values that cannot be one.
+        PayloadError: Fields that do not exist or are missing, values that cannot be one; all of them.
     """
     reader = _Reader(schema, given)
     rest = deque(tokens)
     while rest:
         reader.take(rest.popleft(), rest)
-    if reader.problems:
-        raise PayloadError(type_name, reader.problems)
-    return reader.payload
-
-
-def refuse_missing(fields: Sequence[Field], type_name: str) -> None:
-    """Refuse a payload that lacks required fields, naming them all.
-
-    Raises:
-        PayloadError: Some are missing.
-    """
-    if fields:
-        raise PayloadError(type_name, [_problem(field.name, f"is required ({field.flag})") for field in fields])
+    missing = schema.missing(reader.payload)
+    asked = [field for field in missing if can_ask(field)]
+    # A name that was mistyped, or a value that cannot be, is told once.
+    told = {problem[key] for problem in reader.problems for key in ("field", "nearest")}
+    lacking = [field for field in missing if field not in asked and field.name not in told]
+    problems = [*reader.problems, *(_problem(field.name, f"is required ({field.flag})") for field in lacking)]
+    if problems:
+        raise PayloadError(type_name, problems)
+    return reader.payload, asked
 
 
 def put(payload: dict[str, Any], path: Sequence[str], value: Any) -> None:

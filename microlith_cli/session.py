@@ -1,25 +1,19 @@
 """A session: a microlith to ask, running elsewhere or in this very process, in one shape.
 
-`open_session` gives either. Attached, it is a socket and the standard library; once, the project's
-application is started here, asked, and stopped.
+`open_session` gives either: a socket to the one that runs, or one that is started here, asked, and stopped.
 
-Knows no verb's meaning, and writes nothing: whoever opens a session is told what to say.
+Needs the standard library only, as long as something runs. Writes nothing: whoever opens a session is
+told what to say.
 """
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from microlith_cli.control.client import attach
 from microlith_cli.errors import ConnectionLostError, NothingRunsError, RefusedError, UnknownNameError, UsageError
 from microlith_cli.project import Project, load_app
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from microlith_cli.supervisor.worker import Worker
 
 ANSWER_SECONDS = 30.0  # for what a running microlith knows without asking anybody
 
@@ -53,7 +47,7 @@ def open_session(project: Project, mode: Mode = "auto", *, say: Callable[[str], 
     Args:
         project: Whose.
         mode: "attach": the running one; "once": one of our own; "auto": the running one if there is one.
-        say: Takes one line for the user, when "auto" has to start one.
+        say: Takes one line for the user, such as that one had to be started; it may hold data.
 
     Raises:
         NothingRunsError: Nothing runs and `mode` is "attach", or what runs does not answer.
@@ -66,7 +60,10 @@ def open_session(project: Project, mode: Mode = "auto", *, say: Callable[[str], 
         if mode == "attach":
             raise NothingRunsError(f"No microlith of {project.name} is running.")
         say(f"no microlith is running here; running {project.name} once")
-    return LocalSession(project)
+    # Imports asyncio, pydantic and the user's code; a client of a running microlith needs none of them.
+    from microlith_cli.once import LocalSession  # noqa: PLC0415
+
+    return LocalSession(project, say)
 
 
 def read_catalog(project: Project) -> Mapping[str, Any]:
@@ -108,108 +105,16 @@ def message_named(catalog: Mapping[str, Any], name: str) -> Mapping[str, Any]:
         UsageError: Two components have one.
     """
     messages: list[Mapping[str, Any]] = catalog["messages"]
-    found = [entry for entry in messages if name in {entry["type"], f"{entry['component']}.{entry['type']}"}]
+    found = [entry for entry in messages if name in _names(entry)]
     if not found:
         raise UnknownNameError("message", name, [entry["type"] for entry in messages], see="microlith list")
     if len(found) > 1:
-        full = [f"{entry['component']}.{entry['type']}" for entry in found]
+        full = [_names(entry)[1] for entry in found]
         raise UsageError(f"{name!r} could be {' or '.join(full)}.", hint=f"Write {full[0]!r}.")
     return found[0]
 
 
-class LocalSession:
-    """The application, started in this process; between two replies it stands still."""
-
-    mode = "once"
-
-    def __init__(self, project: Project) -> None:
-        # Heavy, and needed in this mode alone.
-        import asyncio  # noqa: PLC0415
-
-        from microlith_cli.supervisor.worker import Worker  # noqa: PLC0415
-
-        os.chdir(project.root)  # as under `run`: relative paths mean the same
-        app = load_app(project)
-        self._last = 0
-        self._runner: asyncio.Runner | None = asyncio.Runner()
-        self._worker: Worker = Worker(app)
-        try:
-            self._runner.run(self._worker.start())
-        except BaseException:
-            self._runner.close()
-            self._runner = None
-            raise
-
-    def request(self, request: Mapping[str, Any], *, patience: float | None = None) -> Iterator[dict[str, Any]]:
-        """Ask, and yield every reply as it comes; the last has `end`. `patience` is not needed here."""
-        del patience
-        self._last += 1
-        return self._replies({"id": self._last, **request})
-
-    def close(self) -> None:
-        """Stop the application. Safe to call twice."""
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            with runner:
-                runner.run(self._worker.stop())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def _replies(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        if self._runner is None:
-            raise NothingRunsError("This session is closed.", hint="Open another one.")
-        exchange = _Exchange(self._worker, request)
-        ended = False
-        try:
-            while not ended and (reply := self._runner.run(exchange.next())) is not None:
-                ended = bool(reply.get("end"))
-                yield reply
-        finally:
-            self._runner.run(exchange.close())
-
-
-class _Exchange:
-    """One request on its way through a worker: a task, and the replies it has made so far."""
-
-    def __init__(self, worker: "Worker", request: dict[str, Any]) -> None:
-        self._worker = worker
-        self._request = request
-        self._replies: deque[dict[str, Any]] = deque()
-        self._task: asyncio.Task[None] | None = None
-        self._news: asyncio.Event | None = None
-
-    async def next(self) -> dict[str, Any] | None:
-        """Let the application run until there is a reply; None when there will be no more."""
-        import asyncio  # noqa: PLC0415 (already imported by the session)
-
-        if self._news is None:
-            self._news = asyncio.Event()
-            self._task = asyncio.create_task(self._worker.handle(self._request, self._take))
-            self._task.add_done_callback(lambda _: self._wake())
-        while not self._replies:
-            if self._task is not None and self._task.done():
-                self._task.result()
-                return None
-            self._news.clear()
-            await self._news.wait()
-        return self._replies.popleft()
-
-    async def close(self) -> None:
-        """Stop it, if it still runs."""
-        import asyncio  # noqa: PLC0415 (already imported by the session)
-
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task])
-
-    def _take(self, reply: dict[str, Any]) -> None:
-        self._replies.append(reply)
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._news is not None:
-            self._news.set()
+def _names(entry: Mapping[str, Any]) -> tuple[str, str]:
+    """A message's class name, and its full name; the catalog has the full one where the other is not enough."""
+    name = str(entry["type"]).rpartition(".")[2]
+    return name, f"{entry['component']}.{name}"

@@ -154,13 +154,15 @@ def _for_dispatch(folder: str, rest: list[str], current: str, options: Candidate
     if rest and rest[-1] in {"--wait", "--fail-on"}:
         return [(entry["type"], entry["component"]) for entry in messages if entry["kind"] in {"event", "response"}]
     sendable = {entry["type"]: entry for entry in messages if entry["kind"] != "response"}
-    sendable |= {f"{entry['component']}.{name}": entry for name, entry in sendable.items()}
+    sendable |= {f"{entry['component']}.{name}": entry for name, entry in sendable.items() if "." not in name}
     named = next((word for word in rest if word in sendable), None)
     if named is not None:
         return _flags(sendable[named], rest, current, options)
     if current.startswith("-"):
         return options
-    return [(name, f"{entry['kind']} of {entry['component']}") for name, entry in sendable.items() if "." not in name]
+    return [
+        (name, f"{entry['kind']} of {entry['component']}") for name, entry in sendable.items() if name == entry["type"]
+    ]
 
 
 def _flags(entry: dict[str, Any], rest: list[str], current: str, options: Candidates) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from microlith_cli.console import blocks, plain
 from microlith_cli.errors import DONE, SAID_NO, ConnectionLostError, RefusedError, UnsafeJsonError, UsageError
-from microlith_cli.flags import example, payload_from, put, refuse_missing, shown_flag
+from microlith_cli.flags import example, payload_from, put, shown_flag
 from microlith_cli.options import Options, seconds, split
 from microlith_cli.project import find_project
 from microlith_cli.schema import Field, Schema
@@ -93,10 +93,10 @@ def run(arguments: list[str]) -> int:
         return _help(given)
     wish = _wish(given)
     base = _read_data(given.one("--data"))
-    with open_session(find_project(), wish.mode, say=plain.err) as session:
+    with open_session(find_project(), wish.mode, say=plain.say) as session:
         entry = only_reply(session, {"verb": "describe", "type": wish.type_name})["message"]
         waits = bool(wish.wait or wish.fail_on or entry["kind"] == "query")
-        request = wish.request(_payload(Schema(entry["schema"]), wish, base), trace=waits)
+        request = wish.request(_payload(entry, wish, base), trace=waits)
         return _follow(session.request(request, patience=wish.timeout + GRACE), wish, waits=waits)
 
 
@@ -149,12 +149,15 @@ def _read_data(data: str | None) -> dict[str, Any]:
     return value
 
 
-def _payload(schema: Schema, wish: Wish, base: Mapping[str, Any]) -> dict[str, Any]:
+def _payload(entry: Mapping[str, Any], wish: Wish, base: Mapping[str, Any]) -> dict[str, Any]:
     """Put the payload together, and refuse what nobody should even be sent."""
-    payload = payload_from(schema, wish.tokens, base, wish.type_name)
-    missing = schema.missing(payload)
-    secrets = [field for field in missing if field.is_secret and sys.stdin is not None and sys.stdin.isatty()]
-    refuse_missing([field for field in missing if field not in secrets], wish.type_name)
+    payload, secrets = payload_from(
+        Schema(entry["schema"]),
+        wish.tokens,
+        base,
+        entry["type"],
+        can_ask=lambda each: _somebody_is_there() and (each.is_secret or each.name in entry["secrets"]),
+    )
     for secret in secrets:
         # Imports termios; only for a person at a terminal.
         from getpass import getpass  # noqa: PLC0415
@@ -164,6 +167,11 @@ def _payload(schema: Schema, wish: Wish, base: Mapping[str, Any]) -> dict[str, A
     if len(json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()) > MAX_PAYLOAD:
         raise UnsafeJsonError(f"it has more than {MAX_PAYLOAD} bytes")
     return payload
+
+
+def _somebody_is_there() -> bool:
+    """Whether somebody sits at a terminal."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _follow(replies: Iterator[dict[str, Any]], wish: Wish, *, waits: bool) -> int:
@@ -206,11 +214,13 @@ def _show(message: Mapping[str, Any]) -> None:
 
 def _end(reply: Mapping[str, Any], wish: Wish) -> int:
     code = int(reply.get("exit", SAID_NO if "error" in reply else DONE))
-    if wish.facts and (plain.settings.verbosity > 0 or (code != DONE and plain.settings.verbosity == 0)):
-        # Draws with rich; most dispatches need no tree.
-        from microlith_cli.console.trees import show_tree  # noqa: PLC0415
+    if wish.facts and plain.settings.verbosity >= (0 if "error" in reply else 1):
+        # 15 ms, and most dispatches need no tree.
+        from microlith_cli.causation import build_trees  # noqa: PLC0415
+        from microlith_cli.console.tree import show_tree  # noqa: PLC0415
 
-        show_tree(list(wish.facts))
+        for tree in build_trees(wish.facts):
+            show_tree(tree, sys.stderr)
     if "error" not in reply:
         return code
     error = dict(reply["error"])

@@ -4,6 +4,7 @@ Asks the running application; without one, imports it and starts nothing.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from microlith_cli.errors import DONE, SAID_NO
 from microlith_cli.project import find_project
 from microlith_cli.session import read_catalog
 
+KINDS = ("command", "event", "query", "response")
 SECTIONS = ("components", "messages", "handlers", "projections")
 
 Row = Mapping[str, Any]
@@ -28,7 +30,8 @@ def command(
 ) -> int:
     """List messages, handlers, components and projections."""
     asked = dict(zip(SECTIONS, (components, messages, handlers, projections), strict=True))
-    catalog = read_catalog(find_project())
+    project = find_project()
+    catalog = read_catalog(project)
     shown = {
         section: [row for row in _rows(catalog, section) if component in {None, _owner(row)}]
         for section in SECTIONS
@@ -39,7 +42,7 @@ def command(
             for row in rows:
                 plain.out_json({"item": section.removesuffix("s"), **row})
     else:
-        plain.out("\n\n".join(_section(section, rows) for section, rows in shown.items()))
+        plain.out("\n\n".join(_section(section, rows, project.root) for section, rows in shown.items()))
     return DONE if any(shown.values()) else SAID_NO
 
 
@@ -47,7 +50,9 @@ def _rows(catalog: Row, section: str) -> Sequence[Row]:
     if section == "components":
         return [{"name": name} for name in catalog["components"]]
     rows: Sequence[Row] = catalog.get(section, ())
-    return rows
+    if section == "messages":
+        return sorted(rows, key=lambda row: (row["component"], KINDS.index(row["kind"]), row["type"]))
+    return sorted(rows, key=lambda row: str(row["name"]))
 
 
 def _owner(row: Row) -> str:
@@ -55,8 +60,9 @@ def _owner(row: Row) -> str:
     return str(row["component"] if "component" in row else row["name"]).partition(".")[0]
 
 
-def _section(section: str, rows: Sequence[Row]) -> str:
-    lines = blocks.columns([_COLUMNS[section](row) for row in rows]) or ["none"]
+def _section(section: str, rows: Sequence[Row], root: Path) -> str:
+    cells = [(*_COLUMNS[section](row), _place(row, root)) for row in rows]
+    lines = blocks.columns(cells) or ["none"]
     return "\n".join([section, *(f"  {plain.escape(line)}" for line in lines)])
 
 
@@ -64,19 +70,22 @@ def _message(row: Row) -> Sequence[str]:
     takers = ", ".join(row["handlers"])
     if not takers and row["kind"] in {"command", "query"}:
         takers = "nobody handles it"
-    return (row["kind"], f"{row['component']}.{row['type']}", takers)
+    return (row["kind"], row["component"], row["type"], takers)
 
 
 def _handler(row: Row) -> Sequence[str]:
-    return (row["name"], row["message"], f"→ {', '.join(row['emits'])}" if row["emits"] else "", _place(row))
+    return (row["name"], row["message"], f"→ {', '.join(row['emits'])}" if row["emits"] else "")
 
 
 def _projection(row: Row) -> Sequence[str]:
-    return (row["name"], ", ".join(row["events"]), _place(row))
+    return (row["name"], ", ".join(row["events"]))
 
 
-def _place(row: Row) -> str:
-    return f"{row['file']}:{row['line']}"
+def _place(row: Row, root: Path) -> str:
+    if "file" not in row:
+        return ""
+    file = Path(row["file"])
+    return f"{file.relative_to(root) if file.is_relative_to(root) else file}:{row['line']}"
 
 
 _COLUMNS = {

@@ -54,18 +54,23 @@ def _shown(match: re.Match[str]) -> str:
 
 def out(text: str) -> None:
     """Write one result to stdout. The caller has escaped what comes from data."""
-    _write(sys.stdout, text)
+    write(sys.stdout, text)
 
 
 def err(text: str) -> None:
     """Write one line of progress to stderr, unless the user asked for quiet."""
     if settings.verbosity >= 0:
-        _write(sys.stderr, text)
+        write(sys.stderr, text)
+
+
+def say(text: str) -> None:
+    """Write one line of progress that may hold data: it is escaped here."""
+    err(escape(text))
 
 
 def complain(text: str) -> None:
     """Write one line of an error to stderr, quiet or not."""
-    _write(sys.stderr, text)
+    write(sys.stderr, text)
 
 
 def complain_error(message: str, hint: str = "") -> None:
@@ -79,7 +84,7 @@ def out_json(value: Mapping[str, Any]) -> None:
     """Write one object as one line to stdout. Always valid JSON, and harmless on a terminal."""
     # JSON escapes C0 by itself; the rest is escaped here, in JSON's own way.
     line = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    _write(sys.stdout, _UNSAFE.sub(_shown_in_json, line))
+    write(sys.stdout, _UNSAFE.sub(_shown_in_json, line))
 
 
 def _shown_in_json(match: re.Match[str]) -> str:
@@ -107,7 +112,8 @@ def styled(text: str, code: str, stream: TextIO) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if wants_color(stream) else text
 
 
-def _write(stream: TextIO | None, text: str) -> None:
+def write(stream: TextIO | None, text: str) -> None:
+    """Write one line to a stream. The caller has escaped what comes from data."""
     if stream is None:  # started with the descriptor closed
         return
     line = text + "\n"

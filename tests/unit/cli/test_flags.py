@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, SecretStr
 
 from microlith_cli.errors import PayloadError
-from microlith_cli.flags import example, payload_from, refuse_missing
+from microlith_cli.flags import example, payload_from
 from microlith_cli.schema import Field as SchemaField
 from microlith_cli.schema import Schema
 
@@ -63,7 +63,8 @@ def field(schema: Schema, name: str) -> SchemaField:
 
 
 def built(*tokens: str, given: dict[str, Any] | None = None) -> dict[str, Any]:
-    return payload_from(ORDER, tokens, given or {}, "Order")
+    """The payload from flags alone: what is missing is not looked at."""
+    return payload_from(ORDER, tokens, given or {}, "Order", can_ask=lambda _: True)[0]
 
 
 @pytest.mark.parametrize(
@@ -168,18 +169,34 @@ def test_value_given_is_never_part_of_an_error():
     assert "hunter2" not in f"{caught.value}{caught.value.as_dict()}"
 
 
-def test_missing_fields_are_named_down_to_nested_ones():
-    missing = ORDER.missing({"billing": {"city": "X"}})
+def test_missing_fields_are_all_named_down_to_nested_ones():
+    with pytest.raises(
+        PayloadError, match=r"email: is required \(--email\); password: .*; address\.zip_code"
+    ) as caught:
+        payload_from(ORDER, ["--billing.city", "X"], {}, "Order")
 
-    assert [field.name for field in missing] == [
+    assert [problem["field"] for problem in caught.value.problems] == [
         "email",
         "password",
         "address.zip_code",
         "address.city",
         "billing.zip_code",
     ]
-    with pytest.raises(PayloadError, match=r"email: is required \(--email\); password: .*; address\.zip_code"):
-        refuse_missing(missing, "Order")
+
+
+def test_field_that_is_mistyped_is_not_told_to_be_missing_too():
+    with pytest.raises(PayloadError) as caught:
+        payload_from(ORDER, ["--emial", "x", "--address.city", "a", "--address.zip_code", "b"], {}, "Order")
+
+    assert [problem["field"] for problem in caught.value.problems] == ["emial", "password"]
+
+
+def test_secret_that_can_be_asked_for_is_not_missing():
+    given = {"email": "a", "address": {"city": "X", "zip_code": "1"}}
+
+    _, asked = payload_from(ORDER, [], given, "Order", can_ask=lambda field: field.is_secret)
+
+    assert [field.name for field in asked] == ["password"]
 
 
 def test_secret_is_known_as_one():

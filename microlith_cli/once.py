@@ -1,0 +1,142 @@
+"""The once mode: the project's application in this very process, for one client, without a socket.
+
+The same worker answers as under `run`, so both behave alike. Between two replies the application stands still.
+
+Writes nothing: what the runtime logs is handed to whoever opened the session.
+"""
+
+import asyncio
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from microlith.errors import HandlerFailedError
+from microlith_cli.errors import NothingRunsError
+from microlith_cli.project import Project, load_app
+from microlith_cli.supervisor.worker import Worker
+
+
+class LocalSession:
+    """A session with an application that was started for it.
+
+    Args:
+        project: Whose application.
+        say: Takes what the runtime logs, one line each; it may hold data.
+
+    Raises:
+        AppLoadError: It does not import.
+        MicrolithError: It does not start.
+    """
+
+    mode = "once"
+
+    def __init__(self, project: Project, say: Callable[[str], None]) -> None:
+        os.chdir(project.root)  # as under `run`: relative paths mean the same
+        self._last = 0
+        self._log = _Log(say)
+        self._worker = Worker(load_app(project))
+        self._runner: asyncio.Runner | None = asyncio.Runner()
+        logging.getLogger("microlith").addHandler(self._log)
+        try:
+            self._runner.run(self._worker.start())
+        except BaseException:
+            self._end(self._runner)
+            raise
+
+    def request(self, request: Mapping[str, Any], *, patience: float | None = None) -> Iterator[dict[str, Any]]:
+        """Ask, and yield every reply as it comes; the last has `end`. `patience` is not needed here."""
+        del patience
+        self._last += 1
+        self._log.tells_failures = not request.get("trace")
+        return self._replies({"id": self._last, **request})
+
+    def close(self) -> None:
+        """Stop the application. Safe to call twice."""
+        if self._runner is not None:
+            try:
+                self._runner.run(self._worker.stop())
+            finally:
+                self._end(self._runner)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _end(self, runner: asyncio.Runner) -> None:
+        self._runner = None
+        runner.close()
+        logging.getLogger("microlith").removeHandler(self._log)
+
+    def _replies(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        exchange = _Exchange(self._worker, request)
+        ended = False
+        try:
+            while not ended:
+                if self._runner is None:
+                    raise NothingRunsError("This session is closed.", hint="Open another one.")
+                reply = self._runner.run(exchange.next())
+                if reply is None:
+                    return
+                ended = bool(reply.get("end"))
+                yield reply
+        finally:
+            if self._runner is not None:  # otherwise it went with the loop
+                self._runner.run(exchange.close())
+
+
+class _Exchange:
+    """One request on its way through a worker: a task, and the replies it has made so far."""
+
+    def __init__(self, worker: Worker, request: dict[str, Any]) -> None:
+        self._worker = worker
+        self._request = request
+        self._replies: deque[dict[str, Any]] = deque()
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def next(self) -> dict[str, Any] | None:
+        """Let the application run until there is a reply; None when there will be no more."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._worker.handle(self._request, self._take))
+            self._task.add_done_callback(lambda _: self._news.set())
+        while not self._replies:
+            if self._task.done():
+                self._task.result()
+                return None
+            self._news.clear()
+            await self._news.wait()
+        return self._replies.popleft()
+
+    async def close(self) -> None:
+        """Stop it, if it still runs."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def _take(self, reply: dict[str, Any]) -> None:
+        self._replies.append(reply)
+        self._news.set()
+
+
+class _Log(logging.Handler):
+    """Hands on what the runtime logs.
+
+    Attributes:
+        tells_failures: Whether that a handler failed is told; who follows the facts knows it already.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self.tells_failures = True
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand on one record."""
+        failure = isinstance(record.args, tuple) and any(isinstance(arg, HandlerFailedError) for arg in record.args)
+        if self.tells_failures or not failure:
+            self._say(f"{record.levelname.lower()} {record.getMessage()}")
