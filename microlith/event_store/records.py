@@ -8,15 +8,17 @@ Checks no checksums; the store that reads the bytes does.
 
 from collections.abc import Mapping
 from typing import Any
+from zlib import crc32
 
 from pydantic_core import from_json, to_json
 
 from microlith.envelope import Envelope
-from microlith.errors import UnknownTypeError
+from microlith.errors import StoreError, UnknownTypeError, UnsafePayloadError
 from microlith.messages import Message
 from microlith.serialization import MessageTypes
 
 MICROSECONDS = 1_000_000
+_NUL = "\\u0000"
 
 
 class AppendedEvent:
@@ -98,37 +100,68 @@ class StoredType:
         component: Component that declares it.
         type: Class name.
         version: Version of the shape.
-        seed: Where the row checksum starts, so that it covers these words too.
+        number: What stands for it in rows.
+        words: Component, class name and version as bytes; checksums cover them.
+        seed: Checksum of the words, where a row's checksum starts.
     """
 
-    __slots__ = ("component", "seed", "type", "version")
+    __slots__ = ("component", "number", "seed", "type", "version", "words")
 
-    def __init__(self, component: str, type: str, version: int, seed: int) -> None:  # noqa: A002 (as in every record)
+    def __init__(self, number: int, component: str, type: str, version: int) -> None:  # noqa: A002 (as in every record)
+        self.number = number
         self.component = component
         self.type = type
         self.version = version
-        self.seed = seed
+        self.words = f"{component}.{type}/{version}\n".encode()
+        self.seed = crc32(self.words)
 
 
-def write_head(stream: str, stream_position: int, envelope: Envelope[Any]) -> bytes:
-    """Write everything about an event but its type, position and payload, as a JSON array.
+def write_facts(envelope: Envelope[Any]) -> str:
+    """Write what an envelope knows beside its message: the end of a head, which is a JSON array.
 
     Raises:
-        ValueError: A text in it is not Unicode.
+        UnsafePayloadError: A text in it holds a NUL or is not Unicode.
     """
     headers = envelope.headers
-    return to_json(
-        (
-            stream,
-            stream_position,
-            envelope.message_id,
-            envelope.correlation_id,
-            envelope.causation_id,
-            round(envelope.time * MICROSECONDS),
-            envelope.depth,
-            dict(headers) if headers else None,
-        )
+    facts = (
+        envelope.message_id,
+        envelope.correlation_id,
+        envelope.causation_id,
+        round(envelope.time * MICROSECONDS),
+        envelope.depth,
+        dict(headers) if headers else None,
     )
+    try:
+        text = to_json(facts).decode()
+    except ValueError:
+        text = _NUL
+    if _NUL in text:
+        raise UnsafePayloadError(
+            type(envelope.message).__name__, "has an id or a header with a NUL or half a character"
+        )
+    return text[1:]
+
+
+def write_stream(stream: str) -> str:
+    """Write the name of a stream: the beginning of a head.
+
+    Raises:
+        StreamNameError: It is empty, holds a NUL or is not Unicode.
+    """
+    try:
+        text = to_json(stream).decode()
+    except ValueError:
+        text = _NUL
+    if not stream or _NUL in text:
+        raise StreamNameError(stream)
+    return f"[{text},"
+
+
+class StreamNameError(StoreError):
+    """A stream has a name that cannot be stored; nothing was written."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(f"{stream!r} cannot name a stream.", hint="Use a text without NUL, such as 'order-42'.")
 
 
 class StoredEvent:

@@ -1,0 +1,41 @@
+-- What the reading connections of a SQLite event store run. Rows are checked before anything is served.
+
+-- name: select_types
+SELECT kind, component, type, version FROM types
+
+-- name: select_all
+SELECT position, kind, CAST(head AS BLOB), data, crc FROM events WHERE position > ? ORDER BY position LIMIT ?
+
+-- name: select_all_of_types
+SELECT position, kind, CAST(head AS BLOB), data, crc FROM events
+WHERE position > ? AND kind IN (SELECT value FROM json_each(?)) ORDER BY position LIMIT ?
+
+-- name: select_stream
+SELECT position, kind, CAST(head AS BLOB), data, crc FROM events
+WHERE stream = ? AND stream_position > ? ORDER BY stream_position LIMIT ?
+
+-- name: select_correlation
+SELECT position, kind, CAST(head AS BLOB), data, crc FROM events WHERE correlation_id = ? ORDER BY position
+
+-- name: select_chain
+SELECT position, kind, CAST(head AS BLOB), data, crc, checksum FROM events WHERE position > ? ORDER BY position LIMIT ?
+
+-- name: select_last_position
+SELECT coalesce(max(position), -1) FROM events
+
+-- name: select_furthest
+-- The furthest position that anything claims to have seen.
+SELECT max(coalesce((SELECT max(position) FROM checkpoints), -1), coalesce((SELECT max(position) FROM finished), -1),
+           coalesce((SELECT max(checkpoint) FROM projections), -1))
+
+-- name: select_pending
+SELECT sequence, kind, CAST(head AS BLOB), data, crc, attempts FROM commands
+WHERE status = 'pending' AND sequence > ? ORDER BY sequence LIMIT ?
+
+-- name: select_failure
+SELECT handler, type, error FROM dead_letters WHERE correlation_id = ? ORDER BY sequence LIMIT 1
+
+-- name: select_dead_letters
+SELECT sequence, handler, position, message_id, correlation_id, component, type, data, error, attempts,
+       time / 1000000.0
+FROM dead_letters WHERE sequence > ? ORDER BY sequence LIMIT ?

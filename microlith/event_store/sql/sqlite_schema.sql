@@ -1,0 +1,129 @@
+-- The tables of a SQLite event store. Read-model tables are made from sqlite_rows.sql.
+
+-- name: create_meta
+CREATE TABLE meta (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID
+
+-- name: create_types
+-- Each message type is written out once; rows carry its number.
+CREATE TABLE types (
+    kind      INTEGER PRIMARY KEY,
+    component TEXT NOT NULL,
+    type      TEXT NOT NULL,
+    version   INTEGER NOT NULL,
+    UNIQUE (component, type, version)
+) STRICT
+
+-- name: create_events
+-- `head` is a JSON array of everything but position, type and payload; the columns after `crc` only show it, so
+-- that no fact is kept twice. `crc` covers position, type, head and data. `checksum` also covers the row before.
+CREATE TABLE events (
+    position        INTEGER PRIMARY KEY,
+    kind            INTEGER NOT NULL,
+    head            TEXT NOT NULL,
+    data            BLOB NOT NULL,
+    checksum        BLOB NOT NULL,
+    crc             INTEGER NOT NULL,
+    stream          TEXT    AS (json_extract(head, '$[0]')),
+    stream_position INTEGER AS (json_extract(head, '$[1]')),
+    message_id      TEXT    AS (json_extract(head, '$[2]')),
+    correlation_id  TEXT    AS (json_extract(head, '$[3]')),
+    causation_id    TEXT    AS (json_extract(head, '$[4]')),
+    time            INTEGER AS (json_extract(head, '$[5]')),
+    depth           INTEGER AS (json_extract(head, '$[6]')),
+    headers         TEXT    AS (json_extract(head, '$[7]'))
+) STRICT
+
+-- name: create_events_by_message
+CREATE UNIQUE INDEX events_by_message ON events (message_id)
+
+-- name: create_events_by_stream
+CREATE UNIQUE INDEX events_by_stream ON events (stream, stream_position)
+
+-- name: create_events_by_correlation
+CREATE INDEX events_by_correlation ON events (correlation_id)
+
+-- name: create_commands
+-- A settled command leaves its id behind and nothing of its content: passwords do not stay.
+CREATE TABLE commands (
+    sequence   INTEGER PRIMARY KEY,
+    message_id TEXT NOT NULL UNIQUE,
+    kind       INTEGER NOT NULL,
+    time       INTEGER NOT NULL,
+    head       TEXT NOT NULL,
+    data       BLOB NOT NULL,
+    crc        INTEGER NOT NULL,
+    status     TEXT NOT NULL CHECK (status IN ('pending', 'handled', 'failed')),
+    attempts   INTEGER NOT NULL DEFAULT 0
+) STRICT
+
+-- name: create_commands_pending
+CREATE INDEX commands_pending ON commands (sequence) WHERE status = 'pending'
+
+-- name: create_checkpoints
+CREATE TABLE checkpoints (
+    handler  TEXT PRIMARY KEY,
+    position INTEGER NOT NULL
+) STRICT, WITHOUT ROWID
+
+-- name: create_finished
+-- Positions above a handler's checkpoint that it is finished with.
+CREATE TABLE finished (
+    handler  TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (handler, position)
+) STRICT, WITHOUT ROWID
+
+-- name: create_attempts
+-- Events that were tried again after a restart; for commands the count stands in their row.
+CREATE TABLE attempts (
+    handler    TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    attempts   INTEGER NOT NULL,
+    PRIMARY KEY (handler, message_id)
+) STRICT, WITHOUT ROWID
+
+-- name: create_dead_letters
+CREATE TABLE dead_letters (
+    sequence       INTEGER PRIMARY KEY AUTOINCREMENT,
+    handler        TEXT NOT NULL,
+    position       INTEGER,
+    message_id     TEXT NOT NULL,
+    correlation_id TEXT NOT NULL,
+    component      TEXT NOT NULL,
+    type           TEXT NOT NULL,
+    data           BLOB NOT NULL,
+    error          TEXT NOT NULL,
+    attempts       INTEGER NOT NULL,
+    time           INTEGER NOT NULL
+) STRICT
+
+-- name: create_dead_letters_by_correlation
+CREATE INDEX dead_letters_by_correlation ON dead_letters (correlation_id)
+
+-- name: create_projections
+CREATE TABLE projections (
+    name        TEXT PRIMARY KEY,
+    fingerprint TEXT NOT NULL,
+    checkpoint  INTEGER NOT NULL,
+    error       TEXT
+) STRICT, WITHOUT ROWID
+
+-- name: create_log
+-- For people with a SQLite shell; microlith does not read it.
+CREATE VIEW log AS
+SELECT position, stream, stream_position, component, type, version, message_id, correlation_id, causation_id,
+       strftime('%Y-%m-%dT%H:%M:%S', time / 1000000, 'unixepoch') || printf('.%06dZ', time % 1000000) AS time,
+       CAST(data AS TEXT) AS data
+FROM events JOIN types USING (kind)
+
+-- name: insert_version
+INSERT INTO meta (name, value) VALUES ('schema', ?)
+
+-- name: select_version
+SELECT value FROM meta WHERE name = 'schema'
+
+-- name: select_tables
+SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\'

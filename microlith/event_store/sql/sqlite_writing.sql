@@ -1,0 +1,84 @@
+-- What the one writing connection of a SQLite event store runs. {rows} becomes one or more groups of values.
+
+-- name: insert_type
+INSERT OR IGNORE INTO types (component, type, version) VALUES (?, ?, ?)
+
+-- name: insert_events
+INSERT INTO events (position, kind, head, data, checksum, crc) VALUES {rows}
+
+-- name: insert_commands
+INSERT INTO commands (sequence, message_id, kind, time, head, data, crc, status) VALUES {rows}
+
+-- name: settle_commands
+UPDATE commands SET status = ?, head = '', data = x'' WHERE sequence IN (SELECT value FROM json_each(?))
+
+-- name: upsert_checkpoints
+INSERT INTO checkpoints (handler, position) VALUES {rows}
+ON CONFLICT (handler) DO UPDATE SET position = excluded.position
+
+-- name: insert_checkpoint
+INSERT OR IGNORE INTO checkpoints (handler, position) VALUES (?, ?)
+
+-- name: insert_finished
+INSERT OR IGNORE INTO finished (handler, position) VALUES {rows}
+
+-- name: delete_finished
+DELETE FROM finished WHERE handler = ? AND position <= ?
+
+-- name: insert_dead_letters
+INSERT INTO dead_letters
+    (handler, position, message_id, correlation_id, component, type, data, error, attempts, time)
+VALUES {rows}
+
+-- name: attempt_command
+UPDATE commands SET attempts = attempts + 1 WHERE message_id = ? RETURNING attempts
+
+-- name: attempt_event
+INSERT INTO attempts (handler, message_id, attempts) VALUES (?, ?, 1)
+ON CONFLICT (handler, message_id) DO UPDATE SET attempts = attempts + 1
+RETURNING attempts
+
+-- name: delete_attempts
+DELETE FROM attempts WHERE handler = ? AND message_id = ?
+
+-- name: select_attempts
+SELECT handler, message_id FROM attempts
+
+-- name: select_command_status
+SELECT status FROM commands WHERE message_id = ?
+
+-- name: select_recorded
+SELECT message_id FROM events WHERE message_id IN (SELECT value FROM json_each(?1))
+UNION ALL
+SELECT message_id FROM commands WHERE message_id IN (SELECT value FROM json_each(?1))
+
+-- name: select_pending_ids
+SELECT message_id, sequence FROM commands WHERE status = 'pending'
+
+-- name: select_last_sequence
+SELECT coalesce(max(sequence), 0) FROM commands
+
+-- name: select_stream_head
+SELECT coalesce(max(stream_position), -1) FROM events WHERE stream = ?
+
+-- name: select_checkpoints
+SELECT handler, position FROM checkpoints
+
+-- name: select_finished
+SELECT handler, position FROM finished
+
+-- name: forget_commands
+-- Ids of settled commands are kept for a week, and the newest million of them whatever their age.
+DELETE FROM commands
+WHERE status <> 'pending' AND time < ? AND sequence <= (SELECT max(sequence) FROM commands) - 1000000
+
+-- name: upsert_projection
+INSERT INTO projections (name, fingerprint, checkpoint, error) VALUES (?, ?, ?, ?)
+ON CONFLICT (name) DO UPDATE
+SET fingerprint = excluded.fingerprint, checkpoint = excluded.checkpoint, error = excluded.error
+
+-- name: advance_projections
+UPDATE projections SET checkpoint = ? WHERE name IN (SELECT value FROM json_each(?))
+
+-- name: select_projections
+SELECT name, fingerprint, checkpoint, error FROM projections

@@ -1,0 +1,302 @@
+"""A batch: what many callers want written, planned in order and written in a few statements.
+
+Planning decides who comes too late and what was recorded before; nothing is written meanwhile. A first try takes for
+granted that no message id was recorded before. When that turns out wrong, the batch is rolled back and planned again
+with the ids looked up.
+
+Begins and ends no transaction.
+"""
+
+from collections.abc import Sequence
+from time import time
+from typing import Any
+
+from pydantic_core import to_json
+
+from microlith.envelope import Envelope
+from microlith.errors import PositionConflictError, StoreError
+from microlith.event_store.protocol import Committed, Done, RecordedEvent, Settlement
+from microlith.event_store.records import MICROSECONDS, AppendedEvent, StoredType
+from microlith.event_store.sqlite.codec import chained, row_crc
+from microlith.event_store.sqlite.session import Session
+from microlith.event_store.sqlite.state import LogState
+from microlith.serialization import MessageTypes
+
+
+class LookUpIdsError(Exception):
+    """A message id may have been recorded before: plan again, with the ids looked up. Never leaves the store."""
+
+
+class Prepared:
+    """A message made ready for writing, on the caller's thread.
+
+    Attributes:
+        envelope: The message.
+        stored: Its type.
+        data: Its payload.
+        facts: The rest of its head; see `write_facts`.
+        stream: For an event: its stream. None for a command.
+        prefix: For an event: the beginning of its head; see `write_stream`.
+    """
+
+    __slots__ = ("data", "envelope", "facts", "prefix", "stored", "stream")
+
+    def __init__(
+        self, envelope: Envelope[Any], stored: StoredType, data: bytes, facts: str, stream: str | None, prefix: str
+    ) -> None:
+        self.envelope = envelope
+        self.stored = stored
+        self.data = data
+        self.facts = facts
+        self.stream = stream
+        self.prefix = prefix
+
+
+class Write:
+    """One all-or-nothing write that waits for its turn.
+
+    Attributes:
+        messages: What to record.
+        settlement: What is settled with it.
+        letter: The payload for a dead letter, when the settlement is one of failure.
+        expected: Last stream position that the writer of the unit has read.
+        done: Who to tell; None for a settlement that nobody waits for.
+        size: Bytes of payload.
+    """
+
+    __slots__ = ("done", "expected", "letter", "messages", "settlement", "size")
+
+    def __init__(
+        self,
+        messages: Sequence[Prepared],
+        settlement: Settlement | None = None,
+        letter: bytes | None = None,
+        expected: int | None = None,
+        done: Done | None = None,
+    ) -> None:
+        self.messages = messages
+        self.settlement = settlement
+        self.letter = letter
+        self.expected = expected
+        self.done = done
+        self.size = sum([len(one.data) for one in messages])
+
+
+def storable(text: str) -> str:
+    """Make text that may hold anything, such as an error's, fit for a column."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+
+
+class Batch:
+    """A plan on top of the state, not yet part of it.
+
+    Attributes:
+        events: The events it appends, in order.
+    """
+
+    def __init__(
+        self, session: Session, state: LogState, types: MessageTypes, writes: Sequence[Write], *, look_up: bool
+    ) -> None:
+        self.events: list[RecordedEvent] = []
+        self._session = session
+        self._state = state
+        self._types = types
+        self._head = state.head
+        self._checksum = state.checksum
+        self._sequence = state.sequence
+        self._streams: dict[str, int] = {}
+        self._event_values: list[Any] = []
+        self._command_values: list[Any] = []
+        self._pending: dict[str, int] = {}
+        self._settled: dict[str, list[int]] = {"handled": [], "failed": []}
+        self._settled_ids: set[str] = set()
+        self._checkpoints: dict[str, int] = {}
+        self._finished: dict[tuple[str, int], None] = {}
+        self._tried: set[tuple[str, str]] = set()
+        self._dead_values: list[Any] = []
+        self._known = self._recorded(writes) if look_up else None
+
+    def add(self, write: Write) -> Committed | StoreError:
+        """Plan one write; say what will be committed, or why it will not.
+
+        Raises:
+            LookUpIdsError: That depends on ids which were not looked up.
+        """
+        settlement = write.settlement
+        if settlement is not None and self._is_settled(settlement):
+            return Committed((), [one.envelope.message_id for one in write.messages])
+        messages = write.messages
+        duplicates: list[str] = []
+        if self._known is not None:
+            messages, duplicates = self._without_known(messages, self._known)
+        if write.expected is not None:
+            conflict = self._conflict(messages, write.expected)
+            if conflict is not None:
+                if self._known is None:
+                    raise LookUpIdsError
+                return conflict
+        if self._known is not None:
+            self._known.update(one.envelope.message_id for one in messages)
+        events = [self._append(one, one.stream) for one in messages if one.stream is not None]
+        self.events += events
+        for one in messages:
+            if one.stream is None:
+                self._accept(one)
+        if settlement is not None:
+            self._settle(settlement, write.letter)
+        return Committed(events, duplicates)
+
+    def write(self) -> None:
+        """Write the plan, but for the projections."""
+        session = self._session
+        if self._event_values:
+            session.insert("insert_events", self._event_values, 6)
+        if self._command_values:
+            session.insert("insert_commands", self._command_values, 8)
+        for status, sequences in self._settled.items():
+            if sequences:
+                session.named("settle_commands", status, to_json(sequences).decode())
+        self._write_checkpoints()
+        for handler, message_id in self._tried:
+            session.named("delete_attempts", handler, message_id)
+        if self._dead_values:
+            session.insert("insert_dead_letters", self._dead_values, 10)
+
+    def adopt(self) -> None:
+        """Make the plan, which was committed, part of the state."""
+        state = self._state
+        state.head = self._head
+        state.checksum = self._checksum
+        state.sequence = self._sequence
+        state.move_streams(self._streams)
+        state.pending.update(self._pending)
+        for message_id in self._settled_ids:
+            state.pending.pop(message_id, None)
+        for handler, position in self._finished:
+            state.finished.setdefault(handler, set()).add(position)
+        for handler, checkpoint in self._checkpoints.items():
+            state.move_checkpoint(handler, checkpoint)
+        state.tried -= self._tried
+
+    def _recorded(self, writes: Sequence[Write]) -> set[str]:
+        ids = [one.envelope.message_id for write in writes for one in write.messages]
+        return {message_id for (message_id,) in self._session.named("select_recorded", to_json(ids).decode())}
+
+    @staticmethod
+    def _without_known(messages: Sequence[Prepared], known: set[str]) -> tuple[list[Prepared], list[str]]:
+        fresh: dict[str, Prepared] = {}
+        duplicates: list[str] = []
+        for one in messages:
+            message_id = one.envelope.message_id
+            if message_id in known or message_id in fresh:
+                duplicates.append(message_id)
+            else:
+                fresh[message_id] = one
+        return list(fresh.values()), duplicates
+
+    def _conflict(self, messages: Sequence[Prepared], expected: int) -> PositionConflictError | None:
+        stream = next((one.stream for one in messages if one.stream is not None), None)
+        if stream is None:
+            return None
+        actual = self._stream_head(stream)
+        return None if actual == expected else PositionConflictError(stream, expected, actual)
+
+    def _stream_head(self, stream: str) -> int:
+        head = self._streams.get(stream)
+        return self._state.stream_head(stream) if head is None else head
+
+    def _append(self, one: Prepared, stream: str) -> RecordedEvent:
+        self._head = position = self._head + 1
+        self._streams[stream] = stream_position = self._stream_head(stream) + 1
+        head = f"{one.prefix}{stream_position},{one.facts}"
+        stored, data = one.stored, one.data
+        raw = head.encode()
+        self._checksum = checksum = chained(self._checksum, stored, raw, data)
+        self._event_values += (position, stored.number, head, data, checksum, row_crc(position, stored, raw, data))
+        return AppendedEvent(one.envelope, self._types, position, stream, stream_position, data)
+
+    def _accept(self, one: Prepared) -> None:
+        self._sequence = sequence = self._sequence + 1
+        message_id = one.envelope.message_id
+        self._pending[message_id] = sequence
+        head = f'["",0,{one.facts}'
+        crc = row_crc(sequence, one.stored, head.encode(), one.data)
+        moment = round(one.envelope.time * MICROSECONDS)
+        self._command_values += (sequence, message_id, one.stored.number, moment, head, one.data, crc, "pending")
+
+    def _is_settled(self, settlement: Settlement) -> bool:
+        if settlement.position is not None:
+            handler, position = settlement.handler, settlement.position
+            return (
+                position <= self._checkpoints.get(handler, -1)
+                or (handler, position) in self._finished
+                or self._state.is_finished(handler, position)
+            )
+        message_id = settlement.envelope.message_id
+        if message_id in self._settled_ids:
+            return True
+        if message_id in self._state.pending or message_id in self._pending:
+            return False
+        # Not recorded here, such as a command that came over a transport; or settled long ago.
+        return bool(self._session.named("select_command_status", message_id))
+
+    def _settle(self, settlement: Settlement, letter: bytes | None) -> None:
+        message_id = settlement.envelope.message_id
+        if settlement.position is None:
+            self._settle_command(settlement, message_id)
+        else:
+            handler, position = settlement.handler, settlement.position
+            checkpoint = max(settlement.checkpoint, self._checkpoints.get(handler, -1))
+            if checkpoint > self._state.checkpoints.get(handler, -2):
+                self._checkpoints[handler] = checkpoint
+            if position > checkpoint:
+                self._finished[handler, position] = None
+            if (handler, message_id) in self._state.tried:
+                self._tried.add((handler, message_id))
+        if settlement.error is not None:
+            self._bury(settlement, settlement.error, letter or b"null")
+
+    def _settle_command(self, settlement: Settlement, message_id: str) -> None:
+        status = "handled" if settlement.error is None else "failed"
+        sequence = self._state.pending.get(message_id) or self._pending.get(message_id)
+        self._settled_ids.add(message_id)
+        if sequence is not None:
+            self._settled[status].append(sequence)
+            return
+        self._sequence += 1
+        envelope = settlement.envelope
+        stored = self._state.numbered.of(self._types.of(type(envelope.message)))
+        moment = round(envelope.time * MICROSECONDS)
+        self._command_values += (self._sequence, message_id, stored.number, moment, "", b"", 0, status)
+
+    def _bury(self, settlement: Settlement, error: str, letter: bytes) -> None:
+        envelope = settlement.envelope
+        entry = self._types.of(type(envelope.message))
+        self._dead_values += (
+            settlement.handler,
+            settlement.position,
+            envelope.message_id,
+            envelope.correlation_id,
+            entry.component,
+            entry.name,
+            letter,
+            storable(error),
+            settlement.attempts,
+            round(time() * MICROSECONDS),
+        )
+
+    def _write_checkpoints(self) -> None:
+        session, state = self._session, self._state
+        if self._finished:
+            values = [
+                value
+                for handler, position in self._finished
+                if position > self._checkpoints.get(handler, -1)
+                for value in (handler, position)
+            ]
+            session.insert("insert_finished", values, 2)
+        if self._checkpoints:
+            session.insert("upsert_checkpoints", [v for pair in self._checkpoints.items() for v in pair], 2)
+            for handler, checkpoint in self._checkpoints.items():
+                if handler in state.finished:
+                    session.named("delete_finished", handler, checkpoint)

@@ -1,0 +1,111 @@
+"""Connections to the database file, and what their errors mean.
+
+One connection writes and checkpoints; all others only read. The journal mode is looked at before it is set, since
+setting it again would touch files in use.
+
+Holds no connection itself.
+"""
+
+import os
+import resource
+import sqlite3
+from pathlib import Path
+from typing import Literal
+
+from microlith.errors import CorruptionError, StoreError, StoreUnavailableError, UnknownOutcomeError
+
+Phase = Literal["begin", "write", "commit"]
+
+BUSY_SECONDS = 5.0
+_JOURNAL_LIMIT = 64 * 1024 * 1024
+_CACHE_KIB = 16 * 1024
+_CLOSE_TO_LIMIT = 65536 + 24  # the largest page and its header in the log
+
+
+class StoreFormatError(StoreError):
+    """The file is not an event store that this version can use; it was not changed."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"{path} {reason}.", hint="Name another file in the store's url, or use the version that made it."
+        )
+
+
+def prepare_files(path: Path) -> None:
+    """Make the folder and an empty database that only this user can read, where they are missing."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.exists():
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)  # the name must survive a power cut as well as the bytes
+        finally:
+            os.close(folder)
+
+
+def connect_writer(path: Path, durability: Literal["durable", "fast"]) -> sqlite3.Connection:
+    """Open the connection that writes.
+
+    Raises:
+        StoreFormatError: The file is no SQLite database.
+    """
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'durable' else 'NORMAL'}")
+        connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT}")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            raise StoreFormatError(path, "is not a SQLite database") from error
+        raise
+    return connection
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """Open a connection that can only read; it never checkpoints."""
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def judge(error: sqlite3.Error, phase: Phase, path: Path) -> tuple[StoreError, bool]:
+    """Say what a driver's error means for the messages in hand, and whether the connection may write again.
+
+    A full disk is definite: the commit record is the last thing written, so without it nothing was recorded.
+    Whatever else goes wrong while committing leaves the outcome unknown, and the same commit is never tried
+    again: after a failed sync the next one succeeds although the bytes are gone.
+
+    Source: https://wiki.postgresql.org/wiki/Fsync_Errors and https://www.sqlite.org/rescode.html
+    """
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    plain = code & 0xFF
+    if plain == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR_WRITE and _at_size_limit(path)):
+        return StoreUnavailableError(
+            f"the disk is full ({error})", hint="Free some space and send the messages again."
+        ), True
+    if plain == sqlite3.SQLITE_BUSY:
+        return StoreUnavailableError(
+            f"another program has kept the database locked for {BUSY_SECONDS:g} s",
+            hint="Close the program that has the file open, and send the messages again.",
+        ), True
+    if phase == "commit":
+        return UnknownOutcomeError(str(error)), False
+    if plain in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return CorruptionError(str(path), str(error)), False
+    return StoreUnavailableError(str(error), hint="Restart; the store is checked when it is opened."), False
+
+
+def _at_size_limit(path: Path) -> bool:
+    """Tell whether the log is as long as this process may make a file (RLIMIT_FSIZE)."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit == resource.RLIM_INFINITY:
+        return False
+    longest = max(file.stat().st_size for file in (path, Path(f"{path}-wal")) if file.exists())
+    return longest + _CLOSE_TO_LIMIT > limit

@@ -1,0 +1,77 @@
+"""Opening a log: its tables are made or checked, its end is checked, and what the writer must know is read.
+
+A file that is not an event store, or was made by a newer version, is left as it is.
+
+Needs the ownership of the file to have been taken.
+"""
+
+from pathlib import Path
+from time import time
+
+from microlith.errors import CorruptionError
+from microlith.event_store.records import MICROSECONDS
+from microlith.event_store.sqlite.codec import NO_CHECKSUM, StoredTypes
+from microlith.event_store.sqlite.connection import StoreFormatError
+from microlith.event_store.sqlite.reading import LogReader
+from microlith.event_store.sqlite.session import Session
+from microlith.event_store.sqlite.state import LogState
+from microlith.event_store.sqlite.statements import statements
+from microlith.serialization import MessageTypes
+
+VERSION = 1
+_REMEMBERED_SECONDS = 7 * 24 * 3600
+
+
+def open_log(session: Session, path: Path, types: MessageTypes) -> LogState:
+    """Make or check the tables, check the newest events, and read the state.
+
+    Raises:
+        StoreFormatError: The file is something else, or newer.
+        CorruptionError: The end of the log is damaged.
+    """
+    schema, reading = statements("sqlite_schema.sql"), statements("sqlite_reading.sql")
+    names = {name for (name,) in session.run(schema["select_tables"])}
+    if "meta" in names:
+        found = session.run(schema["select_version"])
+        version = int(found[0][0]) if found else 0
+        if not 1 <= version <= VERSION:
+            raise StoreFormatError(path, f"has format {version}; this version of microlith knows {VERSION}")
+    elif names:
+        raise StoreFormatError(path, "is a SQLite database of something else")
+    else:
+        session.transact(lambda: _create(session))
+    session.transact(lambda: _register(session, types))
+    numbered = StoredTypes(session.run(reading["select_types"]))
+    head = int(session.run(reading["select_last_position"])[0][0])
+    reader = LogReader(session.run, numbered, types, lambda: head)
+    checksum = _check_end(session, reader, head)
+    return LogState(session, numbered, head, checksum)
+
+
+def _create(session: Session) -> None:
+    schema = statements("sqlite_schema.sql")
+    for name, text in schema.items():
+        if name.startswith("create_"):
+            session.run(text)
+    session.run(schema["insert_version"], (str(VERSION),))
+
+
+def _register(session: Session, types: MessageTypes) -> None:
+    for entry in types:
+        if entry.kind in ("command", "event"):
+            session.named("insert_type", entry.component, entry.name, entry.version)
+    session.named("forget_commands", round((time() - _REMEMBERED_SECONDS) * MICROSECONDS))
+
+
+def _check_end(session: Session, reader: LogReader, head: int) -> bytes:
+    """Check the last two events against each other, and that nobody has seen more than there is."""
+    reading = statements("sqlite_reading.sql")
+    furthest = session.run(reading["select_furthest"])[0][0]
+    if furthest > head:
+        raise CorruptionError(f"position {head + 1}", f"the log ends before it, but position {furthest} was handled")
+    if head < 0:
+        return NO_CHECKSUM
+    before = NO_CHECKSUM
+    if head > 0:
+        before = session.run(reading["select_chain"], (head - 2, 1))[0][5]
+    return reader.check_chain(head - 1, before, 1)[1]

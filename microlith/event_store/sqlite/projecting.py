@@ -1,0 +1,210 @@
+"""Projections on the writer's thread: applied in the transaction that appends, caught up, and built anew.
+
+The rows of a projection, its checkpoint and the events change together. One that raises is stopped at the event
+before and stays there; the others go on.
+
+Decides nothing about when a batch is committed.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+
+from pydantic_core import to_json
+
+from microlith.errors import HandlerFailedError, UnknownProjectionError
+from microlith.event_store.protocol import Projecting, RecordedEvent
+from microlith.event_store.sqlite.batch import storable
+from microlith.event_store.sqlite.reading import LogReader
+from microlith.event_store.sqlite.rows import LIVE, SHADOW, SQLiteRows, create_table, drop_table, switch_table
+from microlith.event_store.sqlite.session import Session
+from microlith.event_store.sqlite.statements import statements
+
+PAGE = 1000
+
+
+class ProjectionRaisedError(Exception):
+    """A projection raised in a first try: roll back and apply carefully. Never leaves the store."""
+
+
+class Standing:
+    """One projection and where it stands."""
+
+    __slots__ = ("checkpoint", "error", "projecting")
+
+    def __init__(self, projecting: Projecting, checkpoint: int = -1, error: str | None = None) -> None:
+        self.projecting = projecting
+        self.checkpoint = checkpoint
+        self.error = error
+
+
+Stopped = dict[str, tuple[int, str]]
+
+
+class Projections:
+    """All projections of a store."""
+
+    def __init__(self, session: Session, projections: Sequence[Projecting]) -> None:
+        self.standings = {projecting.name: Standing(projecting) for projecting in projections}
+        self._session = session
+        self._live = SQLiteRows(session.run, LIVE)
+        self._shadow = SQLiteRows(session.run, SHADOW)
+
+    def standing(self, name: str) -> Standing:
+        """Return where a projection stands.
+
+        Raises:
+            UnknownProjectionError: The store was opened without it.
+        """
+        if name not in self.standings:
+            raise UnknownProjectionError(name, self.standings)
+        return self.standings[name]
+
+    def prepare(self) -> None:
+        """Create the tables of new projections, empty those that changed, drop shadows left over. One transaction."""
+        known = {name: rest for name, *rest in self._session.named("select_projections")}
+        tables = {name for (name,) in self._session.run(statements("sqlite_schema.sql")["select_tables"])}
+        for name in tables:
+            if name.startswith(SHADOW):
+                drop_table(self._session.connection, name)
+        for name, standing in self.standings.items():
+            projecting = standing.projecting
+            fingerprint, checkpoint, _ = known.get(name, ("", -1, None))
+            whole = all(LIVE + table.name in tables for table in projecting.tables)
+            if fingerprint == projecting.fingerprint and whole:
+                standing.checkpoint = checkpoint
+            else:
+                for table in projecting.tables:
+                    drop_table(self._session.connection, LIVE + table.name)
+                    create_table(self._session.connection, table)
+            self._save(standing)
+
+    def catch_up(self, reader: LogReader, stop: Callable[[], bool]) -> None:
+        """Bring every projection to the end of the log, page by page, each page a transaction, unless told to stop."""
+        for standing in self.standings.values():
+            while standing.error is None and not stop() and (events := reader.all(standing.checkpoint, PAGE)):
+                self._apply_page(standing, events)
+
+    def apply(self, events: Sequence[RecordedEvent], *, carefully: bool) -> Stopped:
+        """Fold new events into every projection that runs, and write the checkpoints.
+
+        Args:
+            events: New events, in order.
+            carefully: Set a savepoint before each event, so that one that fails can be taken back alone.
+
+        Returns:
+            The projections that stopped: name to checkpoint and error.
+
+        Raises:
+            ProjectionRaisedError: One raised, and this was not careful.
+        """
+        stopped: Stopped = {}
+        running = []
+        for name, standing in self.standings.items():
+            if standing.error is None:
+                if carefully:
+                    failed = self._fold_carefully(standing.projecting, events)
+                    if failed is not None:
+                        stopped[name] = failed
+                        self._save(Standing(standing.projecting, *failed))
+                        continue
+                else:
+                    self._fold(standing.projecting, events)
+                running.append(name)
+        if running and events:
+            self._session.named("advance_projections", events[-1].position, to_json(running).decode())
+        return stopped
+
+    def adopt(self, head: int, stopped: Stopped) -> None:
+        """Take over what was committed."""
+        for name, standing in self.standings.items():
+            if name in stopped:
+                standing.checkpoint, standing.error = stopped[name]
+            elif standing.error is None:
+                standing.checkpoint = head
+
+    def begin_shadow(self, name: str) -> None:
+        """Create empty shadow tables for a projection."""
+        for table in self.standing(name).projecting.tables:
+            drop_table(self._session.connection, SHADOW + table.name)
+            create_table(self._session.connection, table, SHADOW)
+
+    def fill_shadow(self, name: str, events: Sequence[RecordedEvent]) -> None:
+        """Fold events into the shadow tables.
+
+        Raises:
+            HandlerFailedError: The projection raised.
+        """
+        projecting = self.standing(name).projecting
+        for event in events:
+            try:
+                if projecting.takes(event):
+                    projecting.apply(event, self._shadow)
+            except Exception as error:
+                if is_drivers(error):
+                    raise
+                raise HandlerFailedError(name, f"{event.type} at position {event.position}", str(error)) from error
+
+    def drop_shadow(self, name: str) -> None:
+        """Drop the shadow tables, if they are there."""
+        for table in self.standing(name).projecting.tables:
+            drop_table(self._session.connection, SHADOW + table.name)
+
+    def switch(self, name: str, head: int) -> None:
+        """Put the shadow tables in the live ones' place; they hold everything up to `head`."""
+        standing = self.standing(name)
+        for table in standing.projecting.tables:
+            switch_table(self._session.connection, table)
+        self._save(Standing(standing.projecting, head))
+
+    def _fold(self, projecting: Projecting, events: Sequence[RecordedEvent]) -> None:
+        try:
+            for event in events:
+                if projecting.takes(event):
+                    projecting.apply(event, self._live)
+        except Exception as error:
+            if is_drivers(error):
+                raise
+            raise ProjectionRaisedError from error
+
+    def _fold_carefully(self, projecting: Projecting, events: Sequence[RecordedEvent]) -> tuple[int, str] | None:
+        execute = self._session.connection.execute
+        for event in events:
+            execute("SAVEPOINT event")
+            try:
+                if projecting.takes(event):
+                    projecting.apply(event, self._live)
+            except Exception as error:
+                if is_drivers(error):
+                    raise
+                execute("ROLLBACK TO event")
+                execute("RELEASE event")
+                return event.position - 1, storable(f"{type(error).__name__}: {error}")
+            execute("RELEASE event")
+        return None
+
+    def _apply_page(self, standing: Standing, events: Sequence[RecordedEvent]) -> None:
+        def fold() -> Standing:
+            self._fold(standing.projecting, events)
+            return self._save(Standing(standing.projecting, events[-1].position))
+
+        def fold_carefully() -> Standing:
+            failed = self._fold_carefully(standing.projecting, events)
+            return self._save(Standing(standing.projecting, *failed or (events[-1].position, None)))
+
+        try:
+            reached = self._session.transact(fold)
+        except (ProjectionRaisedError, sqlite3.IntegrityError):
+            reached = self._session.transact(fold_carefully)
+        standing.checkpoint, standing.error = reached.checkpoint, reached.error
+
+    def _save(self, standing: Standing) -> Standing:
+        projecting = standing.projecting
+        self._session.named(
+            "upsert_projection", projecting.name, projecting.fingerprint, standing.checkpoint, standing.error
+        )
+        return standing
+
+
+def is_drivers(error: Exception) -> bool:
+    """Tell the database's own failures from those of the author's code, such as a value it cannot hold."""
+    return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError

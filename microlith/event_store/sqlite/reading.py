@@ -1,0 +1,194 @@
+"""Reading: a few read-only connections, and the log as events.
+
+Every read is one short statement, so no transaction is ever left open and the write-ahead log can always shrink.
+Any thread may read; two threads never share a connection at the same time.
+
+Serves nothing that does not match its checksum.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import to_json
+
+from microlith.errors import CorruptionError, StoreUnavailableError
+from microlith.event_store.protocol import DeadLetter, RecordedEvent
+from microlith.event_store.records import StoredEvent
+from microlith.event_store.sqlite.codec import StoredTypes, chained, damaged, missing, read_events, row_crc
+from microlith.event_store.sqlite.connection import connect_reader
+from microlith.event_store.sqlite.rows import Run
+from microlith.event_store.sqlite.statements import statements
+from microlith.serialization import MessageTypes
+
+_IDLE = 8
+
+
+class ForkedError(StoreUnavailableError):
+    """The store is used in a process that was forked from the one that opened it."""
+
+    def __init__(self, owner: int) -> None:
+        super().__init__(
+            f"process {owner} opened it, and this is process {os.getpid()}, forked from that one",
+            hint="Start worker processes with the 'spawn' method; one process owns a store.",
+        )
+
+
+class Readers:
+    """Read-only connections, lent one statement at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._pid = os.getpid()
+        self._idle: list[sqlite3.Connection] = []
+        self._closed = False
+
+    def run(self, text: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Run one statement and return its rows.
+
+        Raises:
+            CorruptionError: The file is damaged where it was read.
+            StoreUnavailableError: The store is closed.
+        """
+        connection = self.borrow()
+        try:
+            return connection.execute(text, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise _meaning(error, self._path) from error
+        finally:
+            self.give_back(connection)
+
+    def borrow(self) -> sqlite3.Connection:
+        """Take a connection; give it back soon."""
+        if os.getpid() != self._pid:
+            raise ForkedError(self._pid)
+        if self._closed:
+            raise StoreUnavailableError("it is closed", hint="Read while the application runs.")
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return connect_reader(self._path)
+
+    def give_back(self, connection: sqlite3.Connection) -> None:
+        """Return a connection."""
+        if self._closed or len(self._idle) >= _IDLE:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    def close(self) -> None:
+        """Close them all; one that is lent is closed when it comes back."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+
+def _meaning(error: sqlite3.DatabaseError, path: Path) -> Exception:
+    if (error.sqlite_errorcode or 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return CorruptionError(str(path), str(error))
+    return error
+
+
+class LogReader:
+    """The log as events, checked."""
+
+    def __init__(self, run: Run, numbered: StoredTypes, types: MessageTypes, head: Callable[[], int]) -> None:
+        self._run = run
+        self._numbered = numbered
+        self._types = types
+        self._head = head
+        self._sql = statements("sqlite_reading.sql")
+
+    def all(self, after: int, limit: int, names: Collection[str] | None = None) -> list[RecordedEvent]:
+        """Read the log in order; `names` are class names.
+
+        Raises:
+            CorruptionError: An event is damaged or missing.
+        """
+        if names is not None:
+            numbers = to_json(self._numbered.numbers(names)).decode()
+            rows = self._run(self._sql["select_all_of_types"], (after, numbers, limit))
+            return read_events(rows, self._numbered, self._types)
+        head = self._head()
+        rows = self._run(self._sql["select_all"], (after, limit))
+        events = read_events(rows, self._numbered, self._types)
+        self._check_gaps([event.position for event in events], after, min(head, after + limit))
+        return events
+
+    def stream(self, stream: str, after: int, limit: int) -> list[RecordedEvent]:
+        """Read one stream in order.
+
+        Raises:
+            CorruptionError: An event is damaged or missing.
+        """
+        rows = self._run(self._sql["select_stream"], (stream, after, limit))
+        events = read_events(rows, self._numbered, self._types)
+        for expected, event in enumerate(events, after + 1):
+            if event.stream_position != expected:
+                raise CorruptionError(f"stream {stream!r}", f"the event at stream position {expected} is missing")
+        return events
+
+    def correlation(self, correlation_id: str) -> list[RecordedEvent]:
+        """Read one correlation in order."""
+        rows = self._run(self._sql["select_correlation"], (correlation_id,))
+        return read_events(rows, self._numbered, self._types)
+
+    def check_chain(self, after: int, checksum: bytes, limit: int) -> tuple[int, bytes]:
+        """Check some events against the checksums that cover all before them.
+
+        Returns:
+            The last position checked, and its checksum; `after` and `checksum` when there is nothing more.
+        """
+        head = self._head()
+        rows = self._run(self._sql["select_chain"], (after, limit))
+        read_events([row[:5] for row in rows], self._numbered, self._types)
+        self._check_gaps([row[0] for row in rows], after, min(head, after + limit))
+        for position, number, raw, data, _, kept in rows:
+            checksum = chained(checksum, self._numbered.by_number[number], raw, data)
+            if checksum != kept:
+                raise damaged(position)
+            after = position
+        return after, checksum
+
+    def pending(self, after: int, limit: int) -> list[tuple[int, int, StoredEvent]]:
+        """Read unsettled commands: number, attempts, and what is stored of each.
+
+        Raises:
+            CorruptionError: A command does not match its checksum.
+        """
+        found = []
+        for sequence, number, head, data, crc, attempts in self._run(self._sql["select_pending"], (after, limit)):
+            stored = self._numbered.by_number.get(number)
+            if stored is None or row_crc(sequence, stored, head, data) != crc:
+                raise CorruptionError(f"command {sequence}", "the stored bytes do not match their checksum")
+            found.append((sequence, attempts, StoredEvent(sequence, stored, head, data, self._types)))
+        return found
+
+    def failure(self, correlation_id: str) -> tuple[str, str, str] | None:
+        """Return (handler, message type, error text) of the first dead letter of a correlation."""
+        found = self._run(self._sql["select_failure"], (correlation_id,))
+        return found[0] if found else None
+
+    def dead_letters(self, after: int, limit: int) -> list[DeadLetter]:
+        """Read dead letters in the order of failing."""
+        rows = self._run(self._sql["select_dead_letters"], (after, limit))
+        return [DeadLetter(*row) for row in rows]
+
+    def check_structure(self) -> None:
+        """Check the file itself: its pages, and that every index says what its table says.
+
+        Raises:
+            CorruptionError: Quotes what SQLite found first.
+        """
+        found = self._run("PRAGMA integrity_check(1)", ())[0][0]
+        if found != "ok":
+            raise CorruptionError("the database file", str(found))
+
+    @staticmethod
+    def _check_gaps(positions: list[int], after: int, last: int) -> None:
+        """Positions have no gaps: whoever reads must find each one up to the last that was committed before."""
+        if len(positions) < last - after or (positions and positions[-1] - after != len(positions)):
+            there = set(positions)
+            raise missing(next(position for position in range(after + 1, last + 2) if position not in there))

@@ -1,0 +1,90 @@
+"""What a starting application asks for: leftovers, checkpoints, and counts of attempts.
+
+Each call is one small transaction on the writer's thread.
+
+Handles no message.
+"""
+
+from time import time
+from typing import Any
+
+from microlith.envelope import Envelope
+from microlith.errors import PayloadError, UnknownTypeError
+from microlith.event_store.protocol import PendingCommand
+from microlith.event_store.records import MICROSECONDS, StoredEvent
+from microlith.event_store.sqlite.batch import storable
+from microlith.event_store.sqlite.reading import LogReader
+from microlith.event_store.sqlite.writer import Writer
+
+NO_HANDLER = ""
+
+
+async def pending_commands(writer: Writer, reader: LogReader, after: int, limit: int) -> list[PendingCommand]:
+    """Read commands that are not settled.
+
+    One that does not fit its class any more becomes a dead letter: it could never be handled, and would be in the
+    way at every start.
+    """
+    while rows := reader.pending(after, limit):
+        found = []
+        for sequence, attempts, stored in rows:
+            try:
+                found.append(PendingCommand(stored.envelope, sequence, attempts))
+            except (UnknownTypeError, PayloadError) as error:
+                await writer.do(lambda error=error, args=(sequence, attempts, stored): _bury(writer, error, *args))  # type: ignore[misc]
+        if found:
+            return found
+    return []
+
+
+async def begin_again(writer: Writer, handler: str, envelope: Envelope[Any]) -> int:
+    """Count durably that a message is tried again; return the count."""
+
+    def count() -> int:
+        if envelope.message.__kind__ == "command":
+            counted = writer.session.named("attempt_command", envelope.message_id)
+            return int(counted[0][0]) if counted else 1
+        return int(writer.session.named("attempt_event", handler, envelope.message_id)[0][0])
+
+    def work() -> int:
+        attempts = writer.transact(count)
+        if envelope.message.__kind__ != "command":
+            writer.state.tried.add((handler, envelope.message_id))
+        return attempts
+
+    return await writer.do(work)
+
+
+async def checkpoint(writer: Writer, handler: str, start: int) -> tuple[int, frozenset[int]]:
+    """Return a handler's checkpoint and the finished positions above it; a new handler starts at `start`."""
+
+    def work() -> tuple[int, frozenset[int]]:
+        state = writer.state
+        writer.drained()
+        if handler not in state.checkpoints:
+            writer.transact(lambda: writer.session.named("insert_checkpoint", handler, start))
+            state.checkpoints[handler] = start
+        return state.checkpoints[handler], frozenset(state.finished.get(handler, ()))
+
+    return await writer.do(work)
+
+
+def _bury(writer: Writer, error: Exception, sequence: int, attempts: int, stored: StoredEvent) -> None:
+    def write() -> None:
+        writer.session.named("settle_commands", "failed", f"[{sequence}]")
+        values = (
+            NO_HANDLER,
+            None,
+            stored.message_id,
+            stored.correlation_id,
+            stored.component,
+            stored.type,
+            stored.data,
+            storable(f"{type(error).__name__}: {error}"),
+            attempts,
+            round(time() * MICROSECONDS),
+        )
+        writer.session.insert("insert_dead_letters", list(values), len(values))
+
+    writer.transact(write)
+    writer.state.pending.pop(stored.message_id, None)

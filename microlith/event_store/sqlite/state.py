@@ -1,0 +1,69 @@
+"""What the writer knows of the log without asking the database.
+
+Read once when the store is opened; afterwards a batch that was committed brings it up to date, and one that was
+rolled back leaves no trace.
+
+Used by the writer's thread; others read `head` only.
+"""
+
+from microlith.event_store.sqlite.codec import StoredTypes
+from microlith.event_store.sqlite.session import Session
+
+_MOST_STREAMS = 100_000
+
+
+class LogState:
+    """The newest facts about the log.
+
+    Attributes:
+        head: Last global position; -1 for an empty log.
+        checksum: Chained checksum of the last event.
+        sequence: Last number given to a command.
+        pending: Commands that are not settled: message id to number.
+        checkpoints: Handler to its checkpoint.
+        finished: Handler to the positions above its checkpoint that it is finished with.
+        tried: (handler, message id) of events with a count of attempts.
+        numbered: Numbers of message types.
+    """
+
+    def __init__(self, session: Session, numbered: StoredTypes, head: int, checksum: bytes) -> None:
+        self.numbered = numbered
+        self.head = head
+        self.checksum = checksum
+        self.sequence: int = session.named("select_last_sequence")[0][0]
+        self.pending: dict[str, int] = dict(session.named("select_pending_ids"))
+        self.checkpoints: dict[str, int] = dict(session.named("select_checkpoints"))
+        self.finished: dict[str, set[int]] = {}
+        for handler, position in session.named("select_finished"):
+            self.finished.setdefault(handler, set()).add(position)
+        self.tried: set[tuple[str, str]] = set(session.named("select_attempts"))
+        self._session = session
+        self._streams: dict[str, int] = {}
+
+    def stream_head(self, stream: str) -> int:
+        """Return the last position in a stream; -1 for none."""
+        head = self._streams.get(stream)
+        if head is None:
+            if len(self._streams) >= _MOST_STREAMS:
+                self._streams.clear()
+            head = self._streams[stream] = int(self._session.named("select_stream_head", stream)[0][0])
+        return head
+
+    def move_streams(self, heads: dict[str, int]) -> None:
+        """Take over the stream heads of a committed batch."""
+        self._streams.update(heads)
+
+    def is_finished(self, handler: str, position: int) -> bool:
+        """Tell whether a handler is finished with a position."""
+        return position <= self.checkpoints.get(handler, -1) or position in self.finished.get(handler, ())
+
+    def move_checkpoint(self, handler: str, checkpoint: int) -> None:
+        """Move a handler's checkpoint and forget the positions below it."""
+        self.checkpoints[handler] = checkpoint
+        finished = self.finished.get(handler)
+        if finished:
+            above = {position for position in finished if position > checkpoint}
+            if above:
+                self.finished[handler] = above
+            else:
+                del self.finished[handler]

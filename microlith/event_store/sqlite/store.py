@@ -1,0 +1,283 @@
+"""What the application sees of a SQLite event store.
+
+Messages are encoded on the caller's thread, so that a bad one is refused before it is queued and the others' commit
+goes on meanwhile. Reads go to connections of their own and never wait for the writer.
+
+Decides nothing itself: see `writer` and `reading`.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from microlith.envelope import Envelope
+from microlith.errors import (
+    MicrolithError,
+    PayloadError,
+    StoreError,
+    StoreUnavailableError,
+    UnknownTypeError,
+    WrongBusError,
+)
+from microlith.event_store.protocol import (
+    Acceptance,
+    DeadLetter,
+    Done,
+    PendingCommand,
+    Projecting,
+    ProjectionState,
+    Rebuilt,
+    RecordedEvent,
+    RowReader,
+    Settlement,
+    Unit,
+)
+from microlith.event_store.records import write_facts, write_stream
+from microlith.event_store.sqlite import recovering
+from microlith.event_store.sqlite.batch import Prepared, Write
+from microlith.event_store.sqlite.codec import NO_CHECKSUM
+from microlith.event_store.sqlite.connection import prepare_files
+from microlith.event_store.sqlite.ownership import Ownership
+from microlith.event_store.sqlite.reading import ForkedError, LogReader, Readers
+from microlith.event_store.sqlite.rebuilding import rebuild
+from microlith.event_store.sqlite.rows import SQLiteRows
+from microlith.event_store.sqlite.writer import WAITING_LIMIT, Durability, Writer
+from microlith.serialization import MessageTypes
+
+_MOST_AT_ONCE = 1000
+_PAGE = 1000
+
+
+class StoreBusyError(StoreUnavailableError):
+    """More writes wait than the store takes from outside; this one was not queued."""
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(
+            f"{waiting} writes are waiting already",
+            hint="Await the receipt of each dispatch: that slows the sender to the speed of the disk.",
+        )
+
+
+class SQLiteEventStore:
+    """Keeps events, commands and read models in one file.
+
+    Args:
+        path: The database; made when missing, with a lock file beside it.
+        types: The application's message types.
+        durability: "durable": each commit is on the disk before it is acknowledged. "fast": a power cut may take
+            the newest commits; what remains is the log up to some position.
+    """
+
+    def __init__(self, path: Path, types: MessageTypes, durability: Durability = "durable") -> None:
+        self._path = Path(path)
+        self._types = types
+        self._durability: Durability = durability
+        self._pid = 0
+        self._prefixes: dict[str, str] = {}
+
+    @property
+    def durability(self) -> Durability:
+        """What survives a power cut: everything acknowledged, or all but the newest."""
+        return self._durability
+
+    @property
+    def failure(self) -> StoreError | None:
+        """Why the store stopped writing for good; None while it writes."""
+        return self._writer.failure
+
+    async def open(self, projections: Sequence[Projecting] = ()) -> None:
+        """Take ownership, check the end of the log, and bring the projections up to it.
+
+        Raises:
+            StoreLockedError: Another process owns the database; nothing was touched.
+            StoreFormatError: The file is something else, or newer.
+            CorruptionError: The newest events are damaged.
+        """
+        ownership = Ownership.take(self._path)
+        try:
+            prepare_files(self._path)
+            writer = Writer(self._path, self._types, self._durability)
+            await writer.start(projections)
+        except BaseException:
+            ownership.release()
+            raise
+        self._pid = os.getpid()
+        self._ownership = ownership
+        self._writer = writer
+        self._readers = Readers(self._path)
+        self._reader = LogReader(self._readers.run, writer.state.numbered, self._types, lambda: writer.state.head)
+        self._rows = SQLiteRows(self._readers.run)
+        self._rebuilding = asyncio.Lock()
+
+    async def close(self) -> None:
+        """Finish the writes under way and let go. Safe to call twice."""
+        if not self._pid:
+            return
+        if os.getpid() != self._pid:
+            raise ForkedError(self._pid)
+        # The last connection to close folds the log into the database. It should be the writer, unless writing failed.
+        if self._writer.failure is None:
+            self._readers.close()
+            await self._writer.stop()
+        else:
+            await self._writer.stop()
+            self._readers.close()
+        self._ownership.release()
+
+    def record(self, envelope: Envelope[Any], done: Done) -> Acceptance:
+        """Record one command or event; `done` is called after the commit."""
+        self._hand_in((envelope,), None, None, None, done)
+        return Acceptance.UNDER_WAY
+
+    def complete(self, unit: Unit, done: Done) -> None:
+        """Write a unit, all or none; `done` is called after the commit."""
+        self._hand_in(unit.envelopes, unit.stream, unit.settlement, unit.expected_position, done)
+
+    def settle(self, settlement: Settlement) -> None:
+        """Settle a message whose handler sent nothing; committed within a few milliseconds."""
+        self._check_process()
+        self._writer.put(Write((), settlement, self._letter(settlement)))
+
+    async def flush(self) -> None:
+        """Return when everything handed in so far is committed."""
+        self._check_process()
+        await self._writer.do(self._writer.drained)
+
+    async def head(self) -> int:
+        """Return the last global position; -1 for an empty log."""
+        return self._writer.state.head
+
+    async def read(self, stream: str, *, after: int = -1, limit: int = 500) -> list[RecordedEvent]:
+        """Read one stream in order, after a stream position."""
+        if limit > _MOST_AT_ONCE:
+            return await asyncio.to_thread(self._reader.stream, stream, after, limit)
+        return self._reader.stream(stream, after, limit)
+
+    async def read_all(
+        self, *, after: int = -1, limit: int = 500, types: Collection[str] | None = None
+    ) -> list[RecordedEvent]:
+        """Read the log in order, after a global position; `types` are class names."""
+        if limit > _MOST_AT_ONCE:
+            return await asyncio.to_thread(self._reader.all, after, limit, types)
+        return self._reader.all(after, limit, types)
+
+    async def read_correlation(self, correlation_id: str) -> list[RecordedEvent]:
+        """Read the events of one correlation, in order."""
+        return self._reader.correlation(correlation_id)
+
+    async def pending_commands(self, *, after: int = -1, limit: int = 500) -> list[PendingCommand]:
+        """Read commands that are not settled, in order of acceptance. What fits no class any more is a dead letter."""
+        return await recovering.pending_commands(self._writer, self._reader, after, limit)
+
+    async def begin_again(self, handler: str, envelope: Envelope[Any]) -> int:
+        """Count, durably, that a message is tried again; return the count."""
+        self._check_process()
+        return await recovering.begin_again(self._writer, handler, envelope)
+
+    async def checkpoint(self, handler: str, *, start: int) -> tuple[int, frozenset[int]]:
+        """Return a handler's checkpoint and the finished positions above it; a new handler starts at `start`."""
+        self._check_process()
+        return await recovering.checkpoint(self._writer, handler, start)
+
+    async def failure_of(self, correlation_id: str) -> tuple[str, str, str] | None:
+        """Return (handler, message type, error text) of the first dead letter of a correlation."""
+        return self._reader.failure(correlation_id)
+
+    async def dead_letters(self, *, after: int = 0, limit: int = 500) -> list[DeadLetter]:
+        """Read dead letters in the order of failing."""
+        return self._reader.dead_letters(after, limit)
+
+    @property
+    def rows(self) -> RowReader:
+        """Reads the live read models; from any thread."""
+        return self._rows
+
+    async def projection_states(self) -> list[ProjectionState]:
+        """Return where every projection stands."""
+        return await asyncio.to_thread(self._states)
+
+    async def rebuild(self, name: str, progress: Callable[[int, int], None]) -> Rebuilt:
+        """Build a projection anew beside the live one and switch at once."""
+        self._check_process()
+        async with self._rebuilding:
+            return await rebuild(name, self._writer, self._reader, self._readers, progress)
+
+    async def verify(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Walk the whole log, check both checksums of every event, and the file's own structure.
+
+        Raises:
+            CorruptionError: Names the first damaged position.
+        """
+        position, checksum, before = -1, NO_CHECKSUM, -2
+        while position != before:
+            before = position
+            position, checksum = await asyncio.to_thread(self._reader.check_chain, position, checksum, _PAGE)
+            if progress is not None:
+                progress(position + 1, self._writer.state.head + 1)
+        await asyncio.to_thread(self._reader.check_structure)
+        return position + 1
+
+    def _hand_in(
+        self,
+        envelopes: Sequence[Envelope[Any]],
+        stream: str | None,
+        settlement: Settlement | None,
+        expected: int | None,
+        done: Done,
+    ) -> None:
+        self._check_process()
+        try:
+            messages = [self._prepare(envelope, stream) for envelope in envelopes]
+            if (
+                self._writer.waiting >= WAITING_LIMIT
+                and settlement is None
+                and all(e.causation_id is None for e in envelopes)
+            ):
+                raise StoreBusyError(self._writer.waiting)
+        except MicrolithError as error:
+            done(None, error)
+            return
+        letter = None if settlement is None else self._letter(settlement)
+        self._writer.put(Write(messages, settlement, letter, expected, done))
+
+    def _prepare(self, envelope: Envelope[Any], stream: str | None) -> Prepared:
+        message = envelope.message
+        entry = self._types.of(type(message))
+        stored = self._writer.state.numbered.of(entry)
+        data = self._types.encode(message)
+        facts = write_facts(envelope)
+        if entry.kind == "command":
+            return Prepared(envelope, stored, data, facts, None, "")
+        if entry.kind != "event":
+            raise WrongBusError(entry.name, entry.kind, "event")
+        if stream is not None:
+            return Prepared(envelope, stored, data, facts, stream, write_stream(stream))
+        prefix = self._prefixes.get(entry.component)
+        if prefix is None:
+            prefix = self._prefixes[entry.component] = write_stream(entry.component)
+        return Prepared(envelope, stored, data, facts, entry.component, prefix)
+
+    def _letter(self, settlement: Settlement) -> bytes | None:
+        if settlement.error is None:
+            return None
+        try:
+            return self._types.encode(settlement.envelope.message)
+        except (PayloadError, UnknownTypeError):
+            return b"null"
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise ForkedError(self._pid) if self._pid else StoreUnavailableError("it is not open")
+
+    def _states(self) -> list[ProjectionState]:
+        return [
+            ProjectionState(
+                name,
+                standing.checkpoint,
+                standing.error,
+                sum(self._rows.count(table, {}) for table in standing.projecting.tables),
+            )
+            for name, standing in self._writer.projections.standings.items()
+        ]
