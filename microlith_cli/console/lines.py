@@ -1,0 +1,96 @@
+"""Facts as lines: one fact, one line, for pipes and for searching.
+
+    2026-11-23T12:00:00.123Z 9e3779b1 command  RegisterCommand id=9e3779b1 email=a@b.c password=***
+    2026-11-23T12:00:00.186Z 9e3779b1 ok       auth.register RegisterCommand id=9e3779b1 queued=120µs took=62ms
+
+The first four words are always there: time (UTC), correlation, what it is, who it is about.
+Nothing is cut but very long payloads, and nothing is coloured.
+"""
+
+from collections.abc import Iterable
+from typing import TextIO
+
+from microlith_cli.causation import HANDLED, STARTED, Fact, cause_of, id_of, kind_of, read_handling
+from microlith_cli.console.ink import Ink, duration, one_line
+from microlith_cli.console.payload import payload_line
+from microlith_cli.console.plain import write
+
+_LONGEST_PAYLOAD = 2000
+_TIME = 23
+"""Characters of a time down to the millisecond."""
+
+
+def show_lines(facts: Iterable[Fact], stream: TextIO) -> int:
+    """Write each fact as a line; returns how many there were."""
+    ink = Ink.of(stream)
+    count = 0
+    for fact in facts:
+        write(stream, fact_line(fact, ink))
+        count += 1
+    return count
+
+
+def fact_line(fact: Fact, ink: Ink) -> str:
+    """Write one fact as a line, safe to show."""
+    time = one_line(fact.get("time") or "-")
+    correlation = one_line(fact.get("correlationid") or "-")[-8:]
+    moment = f"{time[:_TIME]}Z" if time.endswith("Z") and len(time) > _TIME else time
+    return " ".join([moment, f"{correlation:8}", *filter(None, _words(fact, ink))])
+
+
+def notice_words(fact: Fact) -> tuple[str, str]:
+    """Say in two parts what a notice, such as a reload, is about."""
+    data = fact.get("data")
+    data = data if isinstance(data, dict) else {}
+    name = one_line(str(fact.get("type")).removeprefix("microlith."))
+    match name:
+        case "dropped":
+            return name, f"{one_line(data.get('count', '?'))} facts there was no room for"
+        case "reloaded":
+            return name, _files(data) or one_line(data.get("reason", ""))
+        case "failed_reload":
+            error = data.get("error")
+            return name, error_words(error) if isinstance(error, dict) else _files(data)
+        case _:
+            return name, payload_line(data, _LONGEST_PAYLOAD)
+
+
+def error_words(error: Fact) -> str:
+    """Say in one line what went wrong and where."""
+    kind, message = one_line(error.get("type") or ""), one_line(error.get("message") or "")
+    said = f"{kind}: {message}" if kind and message else kind or message
+    place = f"{one_line(error['file'])}:{one_line(error.get('line', '?'))}" if error.get("file") else ""
+    return f"{said}  {place}" if place and place not in said else said
+
+
+def _words(fact: Fact, ink: Ink) -> list[str]:
+    if fact.get("type") in (HANDLED, STARTED):
+        return _handling_words(fact, ink)
+    if "bus" not in fact:
+        name, said = notice_words(fact)
+        return [f"{name:8}", said]
+    kind = kind_of(fact)
+    position = f"#{one_line(fact['position'])}" if "position" in fact else ""
+    unhandled = "(nobody handles it)" if kind == "event" and fact.get("handlers") == 0 else ""
+    words = [f"{kind:8}", one_line(fact.get("type")), f"id={one_line(id_of(fact)[-8:])}", position]
+    return [*words, payload_line(fact.get("data"), _LONGEST_PAYLOAD), unhandled]
+
+
+def _handling_words(fact: Fact, ink: Ink) -> list[str]:
+    handling = read_handling(fact)
+    words = [f"{one_line(handling.outcome):8}", one_line(handling.handler), one_line(handling.message or "?")]
+    words.append(f"id={one_line(cause_of(fact)[-8:])}")
+    if handling.attempt > 1:
+        words.append(f"attempt={handling.attempt}")
+    if handling.took_ms is not None:
+        words.append(f"queued={duration(handling.queued_ms, ink).replace(' ', '')}")
+        words.append(f"took={duration(handling.took_ms, ink).replace(' ', '')}")
+    return [*words, error_words(handling.error) if handling.error else ""]
+
+
+def _files(data: Fact) -> str:
+    files = data.get("files")
+    took = data.get("took_ms")
+    shown = " ".join(map(one_line, files[:10])) if isinstance(files, list) else ""
+    more = f" and {len(files) - 10} more" if isinstance(files, list) and len(files) > 10 else ""
+    return f"{shown}{more}  {took:.0f} ms" if isinstance(took, int | float) else f"{shown}{more}"

@@ -1,0 +1,247 @@
+"""The live tracer: facts as lines while they come, and a summary each second when they come too fast.
+
+    12:00:00.123 9e3779b1 ► RegisterCommand  email=ann@example.org password=***
+    12:00:00.186 9e3779b1 │ ✓ auth.register   62 ms
+    12:00:00.186 9e3779b1 │ ◇ UserRegisteredEvent #1  email=ann@example.org user_id=7f0c
+
+A line, once written, stays: nothing is drawn over, so output of the application may come in between.
+The indent says what caused what; the colour of the id says what belongs together.
+Nobody reads more than a hundred lines a second: beyond that the tracer counts, and writes failures only.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import TextIO
+
+from microlith_cli.causation import HANDLED, STARTED, Fact, Handling, cause_of, id_of, kind_of, moment, read_handling
+from microlith_cli.console.ink import GROUPS, Ink, Run, clock, duration, one_line, plural, width_of
+from microlith_cli.console.lines import error_words, notice_words
+from microlith_cli.console.payload import payload_line
+from microlith_cli.console.plain import write
+
+READABLE = 100
+"""Facts a second; above that they are counted."""
+_REMEMBERED = 10_000
+"""Of as many messages it is known how deep they stand."""
+_FAILURES_SHOWN = 3
+"""In a second that is only summed up."""
+_TYPES_SHOWN = 3
+_LONGEST_LINE = 2000
+"""Cells in a line where no terminal sets the width."""
+_SLOW_QUEUE_MS = 20.0
+
+
+class LiveTracer:
+    """Writes facts as they come. May be called from one thread; a timer of its own writes the summaries.
+
+    Args:
+        stream: Where to.
+        ink: What it shows; None: find out.
+        seconds: A clock that never goes back.
+    """
+
+    def __init__(self, stream: TextIO, ink: Ink | None = None, *, seconds: Callable[[], float] = monotonic) -> None:
+        self._stream = stream
+        found = Ink.of(stream) if ink is None else ink
+        cut = ink is not None or stream.isatty()
+        self._ink = found if cut else Ink(_LONGEST_LINE, found.colored, found.unicode)
+        self._seconds = seconds
+        self._depths: dict[str, int] = {}
+        self._window = seconds()
+        self._count = 0
+        self._summary: _Summary | None = None
+        self._timer: threading.Timer | None = None
+        self._broken: OSError | None = None
+        self._lock = threading.Lock()
+
+    def facts(self, facts: Sequence[Fact]) -> None:
+        """Show facts, each in a line, or in sum when there are too many.
+
+        Raises:
+            OSError: The stream can no longer be written to.
+        """
+        with self._lock:
+            self._check()
+            for fact in facts:
+                self._take(fact)
+
+    def note(self, text: str) -> None:
+        """Say one thing in one line."""
+        with self._lock:
+            self._check()
+            self._write([(self._ink.mark("times"), "dim"), (f" {one_line(text)}", "")])
+
+    def tick(self) -> None:
+        """Write the sum of the second that is over, and stop summing up when it was a quiet one."""
+        with self._lock:
+            summary = self._summary
+            if summary is None:
+                return
+            self._stop_timer()
+            if summary.count:
+                self._write(summary.row(self._ink))
+            self._summary = None
+            if summary.count > READABLE // 2:
+                self._sum_up()
+            else:
+                self._window, self._count = self._seconds(), 0
+
+    def close(self) -> None:
+        """Write what is still to be told, then nothing more. Safe to call twice."""
+        with self._lock:
+            self._stop_timer()
+            summary, self._summary = self._summary, None
+            if summary is not None and summary.count and self._broken is None:
+                self._write(summary.row(self._ink))
+
+    def _check(self) -> None:
+        if self._broken is not None:
+            raise self._broken
+
+    def _take(self, fact: Fact) -> None:
+        self._remember(fact)
+        if self._summary is None:
+            now = self._seconds()
+            if now - self._window >= 1:
+                self._window, self._count = now, 0
+            self._count += 1
+            if self._count <= READABLE:
+                self._write(self._row(fact))
+                return
+            self._sum_up()
+        if self._summary is not None and self._summary.add(fact):
+            self._write(self._row(fact))
+
+    def _sum_up(self) -> None:
+        """Count for a second from now on."""
+        self._summary = _Summary()
+        self._timer = threading.Timer(1, self._tick_alone)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick_alone(self) -> None:
+        """Tick on the timer's thread, where nobody would see an error: it is kept for the next call."""
+        try:
+            self.tick()
+        except OSError as error:
+            self._broken = error
+
+    def _write(self, runs: list[Run]) -> None:
+        write(self._stream, self._ink.paint(self._ink.fit(runs, self._ink.width)))
+
+    def _remember(self, fact: Fact) -> None:
+        if "bus" in fact:
+            self._depths[id_of(fact)] = self._depths.get(cause_of(fact), -1) + 1 if cause_of(fact) else 0
+            if len(self._depths) > _REMEMBERED:
+                del self._depths[next(iter(self._depths))]
+
+    def _row(self, fact: Fact) -> list[Run]:
+        at = moment(fact.get("time"))
+        if fact.get("type") in (HANDLED, STARTED):
+            handling = read_handling(fact)
+            at = None if at is None else at + (handling.took_ms or 0.0) / 1000  # lines stand in the order of their end
+            depth, told = self._depths.get(cause_of(fact), 0) + 1, self._handling(handling)
+        elif "bus" in fact:
+            depth, told = self._depths.get(id_of(fact), 0), self._message(fact)
+        else:
+            return [(f"{clock(at)[11:] or '?':12} ", "dim"), *self._notice(fact)]
+        return [(f"{clock(at)[11:] or '?':12} ", "dim"), *self._group(fact), (self._indent(depth), "dim"), *told]
+
+    def _group(self, fact: Fact) -> list[Run]:
+        correlation = one_line(fact.get("correlationid") or "")[-8:]
+        return [(f"{correlation:8} ", GROUPS[sum(map(ord, correlation)) % len(GROUPS)])]
+
+    def _indent(self, depth: int) -> str:
+        bar, most = self._ink.mark("bar"), max(4, self._ink.width // 8)
+        if depth <= most:
+            return f"{bar} " * depth
+        more = f"{self._ink.mark('more')}{depth} "
+        return more + f"{bar} " * (most - 2)
+
+    def _message(self, fact: Fact) -> list[Run]:
+        kind, ink = kind_of(fact), self._ink
+        position = f" #{one_line(fact['position'])}" if "position" in fact else ""
+        unhandled = "  nobody handles it" if kind == "event" and fact.get("handlers") == 0 else ""
+        runs = [(ink.mark(kind), kind), (f" {one_line(fact.get('type'))}", kind), (position + unhandled, "dim")]
+        payload = payload_line(fact.get("data"), max(0, ink.width - width_of(runs)))
+        return [*runs, (f"  {payload}" if payload else "", "dim")]
+
+    def _handling(self, handling: Handling) -> list[Run]:
+        ink = self._ink
+        style = {"ok": "ok", "running": "dim", "cancelled": "warning"}.get(handling.outcome, "failed bold")
+        runs: list[Run] = [(ink.mark(handling.outcome), style), (f" {one_line(handling.handler)}", "")]
+        if handling.outcome != "ok":
+            runs.append((f"  {one_line(handling.outcome)} on {one_line(handling.message or '?')}", style))
+        if handling.attempt > 1:
+            runs.append((f"  attempt {handling.attempt}", "dim"))
+        if handling.took_ms is not None:
+            runs.append((f"  {duration(handling.took_ms, ink)}", ""))
+        if handling.queued_ms > _SLOW_QUEUE_MS:
+            runs.append((f"  waited {duration(handling.queued_ms, ink)}", "warning"))
+        if handling.error:
+            runs.append((f"  {error_words(handling.error)}", "failed"))
+        return runs
+
+    def _notice(self, fact: Fact) -> list[Run]:
+        name, said = notice_words(fact)
+        failed = name == "failed_reload"
+        style = "failed bold" if failed else "warning" if name == "dropped" else "bold"
+        told = "not reloaded" if failed else name
+        return [(f"{self._ink.mark('times')} {told}", style), (f"  {said}", "failed" if failed else "")]
+
+
+class _Summary:
+    """What one second held."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._types: Counter[tuple[str, str]] = Counter()
+        self._ok = 0
+        self._failed = 0
+        self._dropped = 0
+        self._slowest: dict[str, float] = {}
+        self._last = ""
+
+    def add(self, fact: Fact) -> bool:
+        """Count a fact; tells whether it must be shown all the same."""
+        self.count += 1
+        self._last = clock(moment(fact.get("time")))[11:19]
+        if fact.get("type") in (HANDLED, STARTED):
+            return self._add_handling(read_handling(fact))
+        if "bus" in fact:
+            self._types[kind_of(fact), str(fact.get("type"))] += 1
+            return False
+        data = fact.get("data")
+        count = data.get("count") if isinstance(data, dict) and fact.get("type") == "microlith.dropped" else None
+        if isinstance(count, int):
+            self._dropped += count
+        return count is None
+
+    def row(self, ink: Ink) -> list[Run]:
+        """Sum up."""
+        runs: list[Run] = [(f"{self._last:12} ", "dim"), (f"{ink.mark('more')} {self.count:,} facts/s", "bold")]
+        for (kind, name), count in self._types.most_common(_TYPES_SHOWN):
+            runs += [("  ", ""), (ink.mark(kind), kind), (f" {one_line(name, 60)} {count:,}", kind)]
+        others = len(self._types) - _TYPES_SHOWN
+        runs.append((f"  and {plural(others, 'type')} more" if others > 0 else "", "dim"))
+        runs.append((f"  {ink.mark('ok')} {self._ok:,}" if self._ok else "", "ok"))
+        runs.append((f"  {ink.mark('failed')} {self._failed:,}" if self._failed else "", "failed bold"))
+        runs.append((f"  dropped {self._dropped:,}" if self._dropped else "", "warning"))
+        slowest = sorted(self._slowest.items(), key=lambda item: -item[1])[:2]
+        told = ", ".join(f"{one_line(name, 60)} {duration(ms, ink)}" for name, ms in slowest)
+        runs.append((f"  slowest {told}" if told else "", "dim"))
+        return runs
+
+    def _add_handling(self, handling: Handling) -> bool:
+        if handling.took_ms is not None and (handling.handler in self._slowest or len(self._slowest) < 1000):
+            self._slowest[handling.handler] = max(handling.took_ms, self._slowest.get(handling.handler, 0.0))
+        self._ok += handling.outcome == "ok"
+        self._failed += handling.failed
+        return handling.failed and self._failed <= _FAILURES_SHOWN
