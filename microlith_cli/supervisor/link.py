@@ -23,8 +23,8 @@ from typing import Any, Self
 from microlith_cli.control.lines import encode
 
 PROTOCOL = 1
-LINE_LIMIT = 64 << 20
-"""Bytes in the longest line that is read: the catalog of a large application."""
+_READ_AHEAD = 1 << 20
+"""Bytes that are read before they are asked for; a line may be longer."""
 _FACTS_PER_LINE = 200
 
 
@@ -38,7 +38,7 @@ class Link:
     @classmethod
     async def over(cls, end: socket.socket) -> Self:
         """Take over one end of a socket pair."""
-        return cls(*await asyncio.open_connection(sock=end, limit=LINE_LIMIT))
+        return cls(*await asyncio.open_connection(sock=end, limit=_READ_AHEAD))
 
     def send(self, line: Mapping[str, Any]) -> None:
         """Send one line without waiting."""
@@ -60,12 +60,21 @@ class Link:
 
     async def lines(self) -> AsyncIterator[dict[str, Any]]:
         """Yield what arrives until the other end closes."""
-        while True:
-            try:
-                raw = await self._reader.readuntil()
-            except (asyncio.IncompleteReadError, ConnectionError):
-                return
-            yield json.loads(raw)
+        rest, searched = bytearray(), 0
+        while chunk := await self._read():
+            rest += chunk
+            while (end := rest.find(b"\n", searched)) >= 0:
+                line = json.loads(rest[:end])
+                del rest[: end + 1]
+                searched = 0
+                yield line
+            searched = len(rest)
+
+    async def _read(self) -> bytes:
+        try:
+            return await self._reader.read(_READ_AHEAD)
+        except ConnectionError:
+            return b""
 
     def close(self) -> None:
         """Let go. Safe to call twice."""

@@ -18,6 +18,7 @@ Fact = dict[str, Any]
 
 FACTS_AT_MOST = 5_000
 LINES_AT_MOST = 1_000
+_AT_A_TIME = 100
 _LAST_WORDS_SECONDS = 0.3
 
 
@@ -133,10 +134,10 @@ class Showing:
         """Show what has gathered; False when that was the last."""
         with self._changed:
             self._changed.wait_for(lambda: self._actions or self._facts or self._dropped or self._over)
-            actions, self._actions = self._actions, deque()
+            actions = [self._actions.popleft() for _ in range(min(len(self._actions), _AT_A_TIME))]
             facts, self._facts = self._facts, []
             dropped, self._dropped = self._dropped, 0
-            over = self._over
+            over = self._over and not self._actions
         for action in actions:
             action()
         if dropped:
