@@ -202,6 +202,8 @@ def _moment(asked: Condition) -> str:
 
 
 def _correlation(asked: Condition) -> tuple[Test, Side]:
+    if asked.operator == "=":
+        return lambda fact: fact.get("correlationid") == asked.value, "both"
     return lambda fact: _means(fact.get("correlationid"), asked.value), "both"
 
 
