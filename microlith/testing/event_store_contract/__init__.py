@@ -1,0 +1,36 @@
+"""The contract of event stores, as tests that every store passes.
+
+    class TestMyStore(EventStoreContract):
+        @pytest.fixture
+        def make_store(self, tmp_path):
+            return lambda types: MyEventStore(tmp_path / "events", types)
+
+Calling what `make_store` returns twice must give a store on the same place each time. pytest must run
+coroutines (pytest-asyncio in its `auto` mode).
+
+Tests what any store must do; what only one can do, such as noticing a flipped bit on a disk, has tests of its own.
+"""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from microlith.testing.event_store_contract.appending import AppendingContract
+from microlith.testing.event_store_contract.projecting import ProjectingContract
+from microlith.testing.event_store_contract.reading import ReadingContract
+from microlith.testing.event_store_contract.settling import SettlingContract
+from microlith.testing.event_store_contract.stock import MakeStore, StoreUnderTest
+
+__all__ = ["EventStoreContract", "StoreUnderTest"]
+
+
+class EventStoreContract(AppendingContract, SettlingContract, ProjectingContract, ReadingContract):
+    """Derive a class whose name begins with Test and give it the fixture `make_store`."""
+
+    @pytest.fixture
+    async def event_store(self, make_store: MakeStore) -> AsyncIterator[StoreUnderTest]:
+        """Open the store, empty and without projections; close it at the end."""
+        store = StoreUnderTest(make_store)
+        await store.store.open()
+        yield store
+        await store.store.close()
