@@ -6,11 +6,13 @@ line stays a line.
 Decides nothing about what happens; every method is called from one thread.
 """
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from microlith_cli.console import plain
 from microlith_cli.console.ink import plural
+from microlith_cli.console.live import LiveTracer
 
 Fact = Mapping[str, Any]
 
@@ -26,6 +28,7 @@ class LinesScreen:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
+        self._tracer: LiveTracer | None = None
 
     def card(self, card: Fact) -> None:
         """Show what serves."""
@@ -33,9 +36,12 @@ class LinesScreen:
             plain.err(plain.escape(line))
 
     def facts(self, facts: Sequence[Fact]) -> None:
-        """Show each fact in a line."""
-        for fact in () if self._quiet else facts:
-            plain.out(plain.escape(_fact_line(fact)))
+        """Show each fact in a line, or in sum when there are too many to read."""
+        if self._quiet or sys.stdout is None:
+            return
+        if self._tracer is None:
+            self._tracer = LiveTracer(sys.stdout)
+        self._tracer.facts(facts)
 
     def note(self, text: str) -> None:
         """Say one thing."""
@@ -52,7 +58,9 @@ class LinesScreen:
         (plain.out if stream == "stdout" else plain.complain)(plain.escape(line))
 
     def close(self) -> None:
-        """Nothing is left to do."""
+        """Show what the tracer still has to sum up."""
+        if self._tracer is not None:
+            self._tracer.close()
 
 
 class JsonScreen(LinesScreen):
@@ -120,17 +128,3 @@ def error_lines(error: Fact, meanwhile: str) -> Iterator[str]:
         yield f"hint  {error['hint']}"
     if meanwhile:
         yield meanwhile
-
-
-def _fact_line(fact: Fact) -> str:
-    data = fact.get("data", {})
-    clock = str(fact.get("time", ""))[11:23]
-    match fact.get("type"):
-        case "microlith.handled":
-            said = f"{data['handler']} {data['outcome']} {data['took_ms']} ms"
-            return f"{clock} {said} {data.get('error', {}).get('message', '')}".rstrip()
-        case "microlith.reloaded":
-            took = f" in {data['took_ms']:.0f} ms" if data.get("took_ms") else ""
-            return f"{clock} reloaded{took}: {', '.join(data['files']) or data['reason']}"
-        case kind:
-            return f"{clock} {kind}"

@@ -323,9 +323,11 @@ def _lock(directory: Path) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        owner = os.pread(descriptor, 64, 0).decode(errors="replace").strip()
+        owner = os.pread(descriptor, 8192, 0).decode(errors="replace").strip()
         os.close(descriptor)
         raise AlreadyRunningError(directory.parent.name, owner) from None
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"process {os.getpid()}\n".encode(), 0)
+    since = datetime.now().astimezone().isoformat(" ", "seconds")
+    listens = directory / address.SOCKET
+    os.pwrite(descriptor, os.fsencode(f"process {os.getpid()}, listening at {listens}, since {since}\n"), 0)
     return descriptor
