@@ -23,6 +23,7 @@
         ├── StoreLockedError          another process owns the store
         ├── StoreUnavailableError     the write certainly did not happen
         ├── UnknownOutcomeError       the write may have happened; the same message id is safe to send again
+        ├── UnknownProjectionError    a projection that the store was not opened with
         └── CorruptionError           stored bytes do not match their checksum
 
 Every error says what went wrong, with which value, and in `hint` what to do.
@@ -306,6 +307,18 @@ class UnknownOutcomeError(StoreError):
             f"The event store failed while committing: {reason}. The messages may be recorded.",
             hint="Sending the same envelopes again is safe: a recorded message id is not recorded twice.",
         )
+
+
+class UnknownProjectionError(StoreError):
+    """A projection was named that no component declares."""
+
+    def __init__(self, name: str, known: Collection[str]) -> None:
+        close = nearest(name, known)
+        super().__init__(
+            f"No projection is named {name!r}; {len(known)} are known.",
+            hint=f"Did you mean {close!r}?" if close else f"Known: {', '.join(sorted(known)) or 'none'}.",
+        )
+        self.name = name
 
 
 class CorruptionError(StoreError):
