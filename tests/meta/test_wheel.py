@@ -94,3 +94,9 @@ def test_installed_tool_says_its_version(installed):
     printed = run(installed / "microlith", "--version", cwd=installed)
 
     assert printed.split()[-1] == "0.1.0"
+
+
+def test_installed_tool_finds_its_templates(installed, tmp_path):
+    run(installed / "microlith", "new", "app", "shop", cwd=tmp_path)
+
+    assert (tmp_path / "shop" / "shop" / "app.py").is_file()
