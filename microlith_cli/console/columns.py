@@ -19,7 +19,7 @@ class Columns:
         self._ink = ink
         self.bar = 14 + (ink.width - 80) * 3 // 10 if ink.width >= 64 else 0
         self._queue = ink.width >= 48
-        self.width = 12 + (8 if self._queue else 0) + (self.bar + 1 if self.bar else 0)
+        self.width = 11 + (8 if self._queue else 0) + (self.bar + 1 if self.bar else 0)
         self.left = ink.width - self.width
         self._begin = tree.started or 0.0
         self._span = max((tree.ended or 0.0) - self._begin, 1e-9)
@@ -28,7 +28,8 @@ class Columns:
 
     def caption(self) -> list[Run]:
         """What the numbers are."""
-        return [(f"    {'waited' if self._queue else '':>{7 if self._queue else 0}} {'took':>7}", "dim")]
+        waited = f"{'waited':>7} " if self._queue else ""
+        return [(f"    {waited}{'took':>7}", "dim")]
 
     def of(self, handling: Handling, kind: str) -> list[Run]:
         """Show one handling."""

@@ -46,7 +46,7 @@ def _value(value: Any, depth: int) -> Iterator[str]:
         case None | bool():
             yield {None: "null", True: "true", False: "false"}[value]
         case dict() | list() if not depth and value:
-            yield "{…}" if isinstance(value, dict) else "[…]"
+            yield "{..}" if isinstance(value, dict) else "[..]"
         case dict():
             yield "{"
             yield from _fields(value, depth - 1)

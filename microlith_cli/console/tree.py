@@ -96,26 +96,31 @@ _What = Message | Handling | _Fold | _Gap
 
 
 class _Drawing:
-    """Draws one tree; remembers how much of it was drawn."""
+    """Draws one tree; remembers how much of it was drawn.
+
+    Attributes:
+        full: Whether the limit was met before the end.
+    """
 
     def __init__(self, tree: Tree, ink: Ink, columns: Columns, limit: int) -> None:
         self._ink = ink
         self._columns = columns
         self._left = limit
+        self.full = False
         self._telling = _telling(tree)
         self._deepest = max(8, columns.left // 2)
         self._here = os.getcwd() + os.sep  # noqa: PTH109 (a text is wanted)
 
-    @property
-    def full(self) -> bool:
-        """Whether no more messages may be shown."""
-        return self._left <= 0
-
     def rows(self, top: _What) -> Iterator[list[Run]]:
         """Draw something and all below it."""
         stack = [_Item(top)]
-        while stack and not self.full:
+        while stack:
             item = stack.pop()
+            if isinstance(item.what, Message):
+                self.full = self._left == 0
+                if self.full:
+                    return
+                self._left -= 1
             below = self._below(item)
             yield from self._own_rows(item, below=bool(below))
             items = [self._branch(item, what, last=at == len(below) - 1) for at, what in enumerate(below)]
@@ -159,7 +164,6 @@ class _Drawing:
     def _own_rows(self, item: _Item, *, below: bool) -> Iterator[list[Run]]:
         match item.what:
             case Message() as message:
-                self._left -= 1
                 yield from self._message(message, item, below=below)
             case Handling() as handling:
                 yield from self._handling(handling, item, below=below)

@@ -11,6 +11,7 @@ class Story:
 
     def __init__(self, number: int = 1) -> None:
         self.facts: list[dict[str, Any]] = []
+        self._types: dict[str, str] = {}
         self._number = number
         self._messages = 0
         self.correlation = self._new_id()
@@ -27,6 +28,7 @@ class Story:
         **more: Any,
     ) -> str:
         identifier = self._new_id()
+        self._types[identifier] = type_name
         takes = {"response": 0, "event": 0}.get(kind, 1) if handlers is None else handlers
         component = more.pop("component", "auth")
         fact = self._fact(identifier, type_name, at, component)
@@ -52,7 +54,7 @@ class Story:
         sent: tuple[str, ...] = (),
         error: dict[str, Any] | None = None,
     ) -> None:
-        of_type = next((fact["type"] for fact in self.facts if fact["id"] == message), "Unknown")
+        of_type = self._types.get(message, "Unknown")
         data: dict[str, Any] = {
             "handler": handler,
             "message": of_type,
@@ -67,7 +69,7 @@ class Story:
         self._tell(self._handling("microlith.handled", message, handler, at, data))
 
     def started(self, message: str, handler: str, *, at: float = 0) -> None:
-        of_type = next(fact["type"] for fact in self.facts if fact["id"] == message)
+        of_type = self._types[message]
         self._tell(
             self._handling(
                 "microlith.started", message, handler, at, {"handler": handler, "message": of_type, "attempt": 1}
