@@ -17,18 +17,47 @@ M = TypeVar("M")
 
 
 class Handling:
-    """One handler at work on one message.
+    """One message on its way through one handler: queued, handled, finished.
 
     Attributes:
-        envelope: The message being handled.
+        handler: Full name of the handler, such as "auth.login".
+        envelope: The message.
+        position: Global position of an event; None for commands and queries.
+        attempt: Which try this is, from 1; 0 until it is known, for what an earlier process accepted and left.
+        queued: When it entered the handler's lane. This and the next two in monotonic seconds.
+        started: When the handler began.
+        ended: When the handler ended.
+        outcome: "ok", "failed" or "timeout", once it is finished.
         outbox: What the handler has dispatched so far and not awaited; it goes out with the handler's commit.
         open: False once the handler has returned: what a left-over task dispatches then goes out by itself.
     """
 
-    __slots__ = ("envelope", "open", "outbox")
+    # What is not known from the start is set when it happens: one of these is made for every message.
+    __slots__ = (
+        "attempt",
+        "ended",
+        "envelope",
+        "handler",
+        "open",
+        "outbox",
+        "outcome",
+        "position",
+        "queued",
+        "started",
+    )
 
-    def __init__(self, envelope: Envelope[Any]) -> None:
+    started: float
+    ended: float
+    outcome: str
+
+    def __init__(
+        self, handler: str, envelope: Envelope[Any], position: int | None, queued: float, attempt: int
+    ) -> None:
+        self.handler = handler
         self.envelope = envelope
+        self.position = position
+        self.queued = queued
+        self.attempt = attempt
         self.outbox: list[Any] | None = None
         self.open = True
 

@@ -157,6 +157,14 @@ class MessageTypes:
             raise UnsafePayloadError(entry.name, f"is nested more than {MAX_DEPTH} levels deep")
         return raw
 
+    def current(self, component: str, name: str) -> MessageType | None:
+        """Return the type that a stored name means by now, renamed or moved; None when it is gone."""
+        entry = self._by_full_name.get((component, name))
+        if entry is None:
+            moved = self._by_name.get(name, ())
+            return moved[0] if len(moved) == 1 else None
+        return entry
+
     def decode(self, component: str, name: str, version: int, data: bytes, *, where: str = "") -> Message:
         """Read a stored message.
 
@@ -164,12 +172,9 @@ class MessageTypes:
             UnknownTypeError: No component declares the type any more.
             PayloadError: The stored shape does not fit the class as it is now.
         """
-        entry = self._by_full_name.get((component, name))
+        entry = self.current(component, name)
         if entry is None:
-            moved = self._by_name.get(name, [])
-            if len(moved) != 1:
-                raise UnknownTypeError(f"{component}.{name}", self._by_name, where=where)
-            entry = moved[0]
+            raise UnknownTypeError(f"{component}.{name}", self._by_name, where=where)
         if version < entry.version:
             return _upcast(entry, version, data)
         if version > entry.version:

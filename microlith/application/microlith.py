@@ -194,7 +194,7 @@ class Microlith:
                 lane.close()
         await self._drain(delivery, monotonic() + drain, queues=finish_queues or in_memory)
         lanes = list(delivery.routes.lanes())
-        abandoned = sum(slot.item is not None for lane in lanes for slot in lane.slots)
+        abandoned = sum(slot.handling is not None for lane in lanes for slot in lane.slots)
         abandoned += sum(len(lane.queue) for lane in lanes) if in_memory else 0
         await self._close(delivery.store)
         return abandoned
@@ -335,13 +335,11 @@ class Microlith:
             await asyncio.sleep(_WATCH_INTERVAL)
             now = monotonic()
             if now - before > _WATCH_INTERVAL + _BLOCKED:
-                guilty = [
-                    r[1] for r in delivery.tracer.recent if r[0] == 1 and r[6] > before and r[6] - r[5] > _BLOCKED
-                ]
+                guilty = delivery.tracer.slow_handlers(_BLOCKED, before)
                 logger.warning(
                     "The event loop was blocked for %.0f ms%s. Write blocking handlers as plain `def`: those run in a thread.",
                     (now - before) * 1000,
-                    f" while {', '.join(sorted(set(guilty)))} ran" if guilty else "",
+                    f" while {', '.join(guilty)} ran" if guilty else "",
                 )
             before = now
             for lane in delivery.routes.lanes():

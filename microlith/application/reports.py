@@ -15,11 +15,8 @@ def explain_timeouts(
 ) -> list[BaseException]:
     """Make the error for each of some waits that expired together: what arrived, ran, still runs, and is missing."""
     correlations = {wait.correlation_id for wait in waits}
-    ran = delivery.tracer.handlings(correlations)
-    sent: dict[str, list[Any]] = {}
-    for record in delivery.tracer.recent:
-        if record[0] == 0 and record[1].correlation_id in correlations:
-            sent.setdefault(record[1].correlation_id, []).append(record[1])
+    ran = delivery.tracer.handlings_of(correlations)
+    sent = delivery.tracer.messages_of(correlations)
     running = running_handlers(delivery, correlations)
     errors: list[BaseException] = []
     for wait in waits:
@@ -27,7 +24,10 @@ def explain_timeouts(
         missing = wait.missing or _response_wanted(wait, envelopes)
         report = {
             "arrived": [type(envelope.message).__name__ for envelope in envelopes],
-            "ran": ran.get(wait.correlation_id, []),
+            "ran": [
+                {"handler": h.handler, "outcome": h.outcome, "ms": (h.ended - h.started) * 1000}
+                for h in ran.get(wait.correlation_id, ())
+            ],
             "running": running.get(wait.correlation_id, []),
             "missing": [cls.__name__ for cls in missing],
             "could_emit": {cls.__name__: list(emits.get(cls, ())) for cls in missing},
@@ -43,14 +43,17 @@ def running_handlers(delivery: Delivery, correlations: set[str] | None = None) -
     found: dict[str, list[dict[str, Any]]] = {}
     for lane in delivery.routes.lanes():
         for slot in lane.slots:
-            if slot.item is not None and (correlations is None or slot.item.envelope.correlation_id in correlations):
+            handling = slot.handling
+            if handling is None or slot.started > now:
+                continue
+            if correlations is None or handling.envelope.correlation_id in correlations:
                 entry = {
-                    "handler": lane.spec.name,
-                    "message": type(slot.item.envelope.message).__name__,
-                    "message_id": slot.item.envelope.message_id,
+                    "handler": handling.handler,
+                    "message": type(handling.envelope.message).__name__,
+                    "message_id": handling.envelope.message_id,
                     "ms": (now - slot.started) * 1000,
                 }
-                found.setdefault(slot.item.envelope.correlation_id, []).append(entry)
+                found.setdefault(handling.envelope.correlation_id, []).append(entry)
     return found
 
 

@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar, overload
 
-from microlith.context import Handling, correlated, handling_now
-from microlith.delivery import Delivery, Receipt, Route
+from microlith.context import correlated, handling_now
+from microlith.delivery import Delivery, Receipt
 from microlith.envelope import Envelope
 from microlith.errors import ForeignLoopError, NotRunningError, WrongBusError
 from microlith.messages import Kind, Message
@@ -89,12 +89,17 @@ class Bus:
             loop = None
         if loop is not delivery.loop and loop is not None:
             raise ForeignLoopError(self._host.name)
+        receipt = Receipt(envelope, route, delivery)
         handling = handling_now.get()
-        if handling is not None:
-            return self._dispatch_from_handler(delivery, handling, envelope, route, threaded=loop is None)
-        if not self._host.intake:
+        if handling is not None and handling.open and self.kind != "query":
+            delivery.hold(handling, receipt)
+        elif handling is None and not self._host.intake:
             raise NotRunningError(self._host.name)
-        return self._from_thread(delivery, envelope, route) if loop is None else delivery.accept(envelope, route)
+        elif loop is None:
+            delivery.loop.call_soon_threadsafe(delivery.accept, receipt)
+        else:
+            delivery.accept(receipt)
+        return receipt
 
     @overload
     def subscribe(self, wanted: type[A], handler: Callable[[A], Any]) -> Subscription: ...
@@ -215,16 +220,3 @@ class Bus:
         if asyncio.get_running_loop() is not delivery.loop:
             raise ForeignLoopError(self._host.name)
         return delivery
-
-    def _dispatch_from_handler(
-        self, delivery: Delivery, handling: Handling, envelope: Envelope[Any], route: Route, *, threaded: bool
-    ) -> Receipt:
-        if handling.open and self.kind != "query":
-            return delivery.hold(handling, envelope, route)
-        return self._from_thread(delivery, envelope, route) if threaded else delivery.accept(envelope, route)
-
-    def _from_thread(self, delivery: Delivery, envelope: Envelope[Any], route: Route) -> Receipt:
-        receipt = Receipt(envelope, delivery.loop, lambda: False)
-        receipt.under_way()
-        delivery.loop.call_soon_threadsafe(delivery.accept_for, receipt, envelope, route)
-        return receipt

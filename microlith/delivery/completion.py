@@ -10,14 +10,14 @@ import logging
 from collections.abc import Awaitable, Iterable
 from typing import Any
 
-from microlith.context import caused_by
+from microlith.context import Handling, caused_by
 from microlith.delivery.delivery import Delivery
 from microlith.delivery.recovery import count_attempt, refill
 from microlith.delivery.routes import Route
 from microlith.envelope import Envelope
 from microlith.errors import HandlerFailedError, MicrolithError, WrongBusError
 from microlith.event_store.protocol import Committed, Settlement, Unit
-from microlith.handlers.lanes import HandlerTimeoutError, Item, Lane, Result
+from microlith.handlers.lanes import HandlerTimeoutError, Lane
 from microlith.ids import new_id
 from microlith.messages import Message
 from microlith.payloads import scrub
@@ -45,54 +45,50 @@ class HandlerCompletion:
         self._store = delivery.store
         self._tracer = delivery.tracer
 
-    async def begin_again(self, lane: Lane, item: Item) -> int | None:
+    async def begin_again(self, lane: Lane, handling: Handling) -> int | None:
         """Count another try of a message that an earlier process left; None when it was tried too often."""
-        return await count_attempt(self._delivery, lane, item, self.settlement)
+        return await count_attempt(self._delivery, lane, handling, self.settlement)
 
     async def refill(self, lane: Lane) -> None:
         """Read what a lane missed from the log."""
         await refill(self._delivery, lane)
 
-    def finish(self, lane: Lane, result: Result) -> Awaitable[None] | None:
+    def finish(self, lane: Lane, handling: Handling, value: Any, error: BaseException | None) -> Awaitable[None] | None:
         """Take what a handler returned or raised."""
-        item, handling = result.item, result.handling
-        if result.error is None and result.value is None and handling.outbox is None and self._may_be_silent(lane):
-            self._trace(lane, result, "ok", [])
+        if value is None and error is None and handling.outbox is None and not lane.answers:
+            handling.outcome = "ok"
+            self._tracer.handled(handling)
             if lane.durable:
-                self._store.settle(self.settlement(lane, item, attempts=result.attempt))
+                self._store.settle(self.settlement(lane, handling))
             return None
         outgoing: Outgoing = []
-        if result.error is None:
+        if error is None:
             try:
-                outgoing = self._outgoing(lane, result)
-            except MicrolithError as error:
-                result.error = error
-        if result.error is not None:
-            self._fail(lane, result)
+                outgoing = self._outgoing(lane, handling, value)
+            except MicrolithError as wrong:
+                error = wrong
+        if error is not None:
+            self._fail(lane, handling, error)
             return None
-        if lane.spec.message.__kind__ == "query":
-            return self._answer(lane, result, outgoing)
-        return self._commit(lane, result, outgoing)
+        if lane.answers:
+            return self._answer(lane, handling, outgoing)
+        return self._commit(lane, handling, outgoing)
 
-    def settlement(self, lane: Lane, item: Item, *, error: str | None = None, attempts: int = 1) -> Settlement:
+    def settlement(self, lane: Lane, handling: Handling, error: str | None = None) -> Settlement:
         """Say that a lane is done with a message; for an event, also up to where it is done with all."""
-        position = item.position
+        position = handling.position
         if position is None:
-            return Settlement(lane.spec.name, item.envelope, error=error, attempts=attempts)
+            return Settlement(handling.handler, handling.envelope, None, -1, error, handling.attempt)
         lane.under_way.discard(position)
         lane.highest_done = max(lane.highest_done, position)
         checkpoint = min(lane.under_way) - 1 if lane.under_way else lane.highest_done
-        return Settlement(lane.spec.name, item.envelope, position, checkpoint, error, attempts)
+        return Settlement(handling.handler, handling.envelope, position, checkpoint, error, handling.attempt)
 
-    def _may_be_silent(self, lane: Lane) -> bool:
-        return lane.spec.message.__kind__ != "query"
-
-    def _outgoing(self, lane: Lane, result: Result) -> Outgoing:
-        outgoing: Outgoing = [(envelope, route) for envelope, route, _ in result.handling.outbox or ()]
-        is_query = lane.spec.message.__kind__ == "query"
-        parent = result.item.envelope
-        for value in _messages(lane, result.value, is_query=is_query):
-            envelope = value if isinstance(value, Envelope) else caused_by(parent, value, new_id())
+    def _outgoing(self, lane: Lane, handling: Handling, value: Any) -> Outgoing:
+        outgoing: Outgoing = [(receipt.envelope, receipt.route) for receipt in handling.outbox or ()]
+        is_query = lane.answers
+        for one in _messages(lane, value, is_query=is_query):
+            envelope = one if isinstance(one, Envelope) else caused_by(handling.envelope, one, new_id())
             route = self._delivery.routes.of(type(envelope.message))
             if route.kind == "query" or (route.kind == "response") != is_query:
                 raise WrongBusError(route.entry.name, route.kind, "query" if is_query else "command or event")
@@ -101,21 +97,22 @@ class HandlerCompletion:
             outgoing.append((envelope, route))
         return outgoing
 
-    def _answer(self, lane: Lane, result: Result, outgoing: Outgoing) -> Awaitable[None] | None:
+    def _answer(self, lane: Lane, handling: Handling, outgoing: Outgoing) -> Awaitable[None] | None:
         """Send a query's response, which is not recorded, and what its handler dispatched, which is."""
         response = outgoing.pop()
         held = bool(outgoing)
-        self._trace(lane, result, "ok", [envelope.message_id for envelope, _ in [*outgoing, response]])
-        finishing = self._commit(lane, result, outgoing, traced=True) if held else None
-        if not self._delivery.waits.answer(result.item.envelope.message_id, response[0]):
+        handling.outcome = "ok"
+        self._tracer.handled(handling, None, [envelope.message_id for envelope, _ in [*outgoing, response]])
+        finishing = self._commit(lane, handling, outgoing, traced=True) if held else None
+        if not self._delivery.waits.answer(handling.envelope.message_id, response[0]):
             self._delivery.answer(response[0].correlation_id, response[0])
         self._delivery.deliver(*response)
         return finishing
 
     def _commit(
-        self, lane: Lane, result: Result, outgoing: Outgoing, *, traced: bool = False
+        self, lane: Lane, handling: Handling, outgoing: Outgoing, *, traced: bool = False
     ) -> Awaitable[None] | None:
-        settlement = self.settlement(lane, result.item, attempts=result.attempt) if lane.durable else None
+        settlement = self.settlement(lane, handling) if lane.durable else None
         finished: asyncio.Future[None] | None = None
         over = False
 
@@ -123,13 +120,13 @@ class HandlerCompletion:
             nonlocal over
             over = True
             if committed is None:
-                result.error = error
-                self._fail(lane, result, settle=False)
+                self._fail(lane, handling, error, settle=False)
             else:
                 if not traced:
-                    self._trace(lane, result, "ok", [envelope.message_id for envelope, _ in outgoing])
+                    handling.outcome = "ok"
+                    self._tracer.handled(handling, None, [envelope.message_id for envelope, _ in outgoing])
                 self._delivery.deliver_committed(outgoing, committed)
-                self._release(result, None)
+                self._release(handling, None)
             if finished is not None and not finished.done():
                 finished.set_result(None)
 
@@ -139,41 +136,27 @@ class HandlerCompletion:
         finished = self._delivery.loop.create_future()
         return finished
 
-    def _fail(self, lane: Lane, result: Result, *, settle: bool = True) -> None:
-        error = result.error
-        envelope = result.item.envelope
+    def _fail(self, lane: Lane, handling: Handling, error: BaseException | None, *, settle: bool = True) -> None:
+        envelope = handling.envelope
         reason = scrub(f"{type(error).__name__}: {error}", secret_values(envelope.message))
         failure = HandlerFailedError(lane.spec.name, type(envelope.message).__name__, reason)
         failure.__cause__ = error
-        outcome = "timeout" if isinstance(error, HandlerTimeoutError) else "failed"
-        self._trace(lane, result, outcome, [])
+        handling.outcome = "timeout" if isinstance(error, HandlerTimeoutError) else "failed"
+        self._tracer.handled(handling, error)
         logger.error("%s", failure)
         if lane.durable and settle:
-            self._store.settle(self.settlement(lane, result.item, error=reason[:2000], attempts=result.attempt))
-        self._release(result, failure)
-        if lane.spec.message.__kind__ == "query":
+            self._store.settle(self.settlement(lane, handling, reason[:2000]))
+        self._release(handling, failure)
+        if lane.answers:
             if self._delivery.waits.answer(envelope.message_id, failure):
                 return  # whoever asked decides what the failure means for the correlation
             self._delivery.answer(envelope.correlation_id, failure)
         self._delivery.waits.fail(envelope.correlation_id, failure)
 
-    def _release(self, result: Result, error: BaseException | None) -> None:
-        for _, _, receipt in result.handling.outbox or ():
+    def _release(self, handling: Handling, error: BaseException | None) -> None:
+        held, handling.outbox = handling.outbox, None  # the tracer remembers the handling, not what it held
+        for receipt in held or ():
             receipt.accepted(error)
-
-    def _trace(self, lane: Lane, result: Result, outcome: str, sent: list[str]) -> None:
-        item = result.item
-        self._tracer.handled(
-            lane.spec.name,
-            item.envelope,
-            result.attempt,
-            item.queued,
-            result.started,
-            result.ended,
-            outcome,
-            result.error,
-            sent,
-        )
 
 
 def _messages(lane: Lane, value: Any, *, is_query: bool) -> list[Message | Envelope[Any]]:

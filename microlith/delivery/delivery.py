@@ -7,7 +7,6 @@ One direction: dispatch, accept, deliver. What a handler returns comes back in t
 import asyncio
 import logging
 from collections import OrderedDict
-from time import monotonic
 from typing import Any
 
 from microlith.context import Handling
@@ -16,15 +15,15 @@ from microlith.delivery.routes import Route, Routes
 from microlith.envelope import Envelope
 from microlith.errors import BusFullError, CascadeTooDeepError, NoHandlerError
 from microlith.event_store.protocol import Acceptance, Committed, EventStore, RecordedEvent
-from microlith.handlers.lanes import Item, Lane
+from microlith.handlers.lanes import Lane
 from microlith.tracing.tracer import Tracer
 from microlith.waits import Waits
 
 logger = logging.getLogger("microlith")
 
 _ANSWERS_KEPT = 10_000
-_CROWDED = 10_000
-"""Messages in a lane above which an awaited dispatch waits."""
+_RECORDED = Acceptance.RECORDED
+_UNDER_WAY = Acceptance.UNDER_WAY
 
 
 class Delivery:
@@ -71,49 +70,31 @@ class Delivery:
             if len(route.lanes[0].queue) >= self.lane_limit:
                 raise BusFullError(route.kind, self.lane_limit)
 
-    def accept(self, envelope: Envelope[Any], route: Route) -> Receipt:
-        """Record a message and deliver it once recorded. The receipt says when."""
-        receipt = Receipt(envelope, self.loop, lambda: any(len(lane.queue) > _CROWDED for lane in route.lanes))
-        self.accept_for(receipt, envelope, route)
-        return receipt
-
-    def accept_for(self, receipt: Receipt, envelope: Envelope[Any], route: Route) -> None:
-        """Record and deliver a message whose receipt was made before."""
-        if route.kind == "query":
+    def accept(self, receipt: Receipt) -> None:
+        """Record a message and deliver it once recorded; its receipt says when."""
+        envelope, route = receipt.envelope, receipt.route
+        if route.stored:
+            acceptance = self.store.record(envelope, receipt.recorded)
+            if acceptance is _UNDER_WAY:
+                return
+            if acceptance is _RECORDED:
+                self.deliver(envelope, route)
+        else:
             self.deliver(envelope, route)
-            receipt.accepted()
-            return
+        receipt.accepted()
 
-        def done(committed: Committed | None, error: BaseException | None) -> None:
-            if committed is not None:
-                self.deliver_committed([(envelope, route)], committed)
-            elif receipt.message_id:
-                logger.error("%s was not recorded: %s", route.entry.name, error)
-            receipt.accepted(error)
-
-        receipt.under_way()
-        acceptance = self.store.record(envelope, done)
-        if acceptance is Acceptance.RECORDED:
-            self.deliver(envelope, route)
-            receipt.accepted()
-        elif acceptance is Acceptance.DUPLICATE:
-            receipt.accepted()
-
-    def hold(self, handling: Handling, envelope: Envelope[Any], route: Route) -> Receipt:
+    def hold(self, handling: Handling, receipt: Receipt) -> None:
         """Keep what a handler sends until it returns, so that both are committed together."""
-        receipt = Receipt(envelope, self.loop, lambda: any(len(lane.queue) > _CROWDED for lane in route.lanes))
-        held = (envelope, route, receipt)
         if handling.outbox is None:
             handling.outbox = []
-        handling.outbox.append(held)
+        handling.outbox.append(receipt)
         receipt.hold(lambda: self.send_now(handling))
-        return receipt
 
     def send_now(self, handling: Handling) -> None:
         """Send everything a handler has held back, because it waits for some of it."""
         held, handling.outbox = handling.outbox, None
-        for envelope, route, receipt in held or ():
-            self.accept_for(receipt, envelope, route)
+        for receipt in held or ():
+            self.accept(receipt)
 
     def deliver_committed(self, sent: list[tuple[Envelope[Any], Route]], committed: Committed) -> None:
         """Deliver what a commit wrote, in the order in which it was sent."""
@@ -131,14 +112,14 @@ class Delivery:
         for lane in lanes:
             if position is None or not lane.durable:
                 if len(lane.queue) < self.lane_limit:
-                    lane.push(Item(envelope, None, monotonic()))
+                    lane.push(envelope)
                 else:
                     logger.error("%s missed %s: its queue is full", lane.spec.name, route.entry.name)
             elif lane.behind or len(lane.queue) >= lane.limit:
                 self._leave_behind(lane, position)
             else:
                 lane.last_seen = position
-                lane.push(Item(envelope, position, monotonic()))
+                lane.push(envelope, position)
 
     def answer(self, correlation_id: str, answer: Envelope[Any] | BaseException) -> None:
         """Remember a response, or why there is none, for a wait that begins later."""

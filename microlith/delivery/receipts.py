@@ -5,13 +5,41 @@ durability, and until there is room for more: that is the back-pressure.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Generator
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
+from microlith.delivery.routes import Route
 from microlith.envelope import Envelope
+from microlith.event_store.protocol import Committed
 
+logger = logging.getLogger("microlith")
+
+_CROWDED = 10_000
+"""Messages in a lane above which an awaited dispatch waits."""
 _CROWDED_PAUSE = 0.002
 """Seconds between two looks at a crowded lane."""
+
+
+class Delivering(Protocol):
+    """The delivery, as far as a receipt needs it."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def deliver_committed(self, sent: list[tuple[Envelope[Any], Route]], committed: Committed) -> None:
+        """Deliver what a commit wrote."""
+        ...
+
+
+class _Delay:
+    """What a receipt needs only when its message is not accepted at once, as it is in memory."""
+
+    __slots__ = ("error", "send_now", "waiters")
+
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+        self.send_now: Callable[[], None] | None = None
+        self.waiters: list[asyncio.Future[None]] = []
 
 
 class Receipt:
@@ -19,18 +47,17 @@ class Receipt:
 
     Attributes:
         envelope: The message in its envelope.
+        route: Where it goes.
     """
 
-    __slots__ = ("_crowded", "_error", "_loop", "_pending", "_send_now", "_waiters", "envelope")
+    __slots__ = ("_delay", "_delivery", "_pending", "envelope", "route")
 
-    def __init__(self, envelope: Envelope[Any], loop: asyncio.AbstractEventLoop, crowded: Callable[[], bool]) -> None:
+    def __init__(self, envelope: Envelope[Any], route: Route, delivery: Delivering) -> None:
         self.envelope = envelope
-        self._loop = loop
-        self._crowded = crowded
-        self._pending = False
-        self._error: BaseException | None = None
-        self._send_now: Callable[[], None] | None = None
-        self._waiters: list[asyncio.Future[None]] | None = None
+        self.route = route
+        self._delivery = delivery
+        self._pending = True
+        self._delay: _Delay | None = None
 
     @property
     def message_id(self) -> str:
@@ -43,43 +70,55 @@ class Receipt:
         return self.envelope.correlation_id
 
     def __await__(self) -> Generator[Any, None, Self]:
-        if self._send_now is not None:
-            self._send_now()
         if self._pending:
-            future = self._loop.create_future()
-            if self._waiters is None:
-                self._waiters = []
-            self._waiters.append(future)
-            yield from future
-        if self._error is not None:
-            raise self._error
-        while self._crowded():
+            yield from self._until_accepted()
+        if self._delay is not None and self._delay.error is not None:
+            raise self._delay.error
+        while any(len(lane.queue) > _CROWDED for lane in self.route.lanes):
             yield from asyncio.sleep(_CROWDED_PAUSE).__await__()
         return self
 
     def result(self, timeout: float | None = None) -> Self:
         """Block a thread that has no event loop until the message is accepted. `timeout` in seconds."""
-        return asyncio.run_coroutine_threadsafe(self._awaited(), self._loop).result(timeout)
+        return asyncio.run_coroutine_threadsafe(self._awaited(), self._delivery.loop).result(timeout)
 
     def hold(self, send_now: Callable[[], None]) -> None:
-        """Mark the message as held back until its handler returns; awaiting the receipt sends it at once."""
-        self._send_now = send_now
-        self._pending = True
+        """Note that the message is held back until its handler returns; awaiting the receipt sends it at once."""
+        self._delayed().send_now = send_now
 
-    def under_way(self) -> None:
-        """Mark the message as on its way to the store."""
-        self._send_now = None
-        self._pending = True
+    def recorded(self, committed: Committed | None, error: BaseException | None) -> None:
+        """Take the store's word, deliver what it committed, and tell who waits."""
+        if committed is not None:
+            self._delivery.deliver_committed([(self.envelope, self.route)], committed)
+        else:
+            logger.error("%s was not recorded: %s", self.route.entry.name, error)
+        self.accepted(error)
 
     def accepted(self, error: BaseException | None = None) -> None:
         """Mark the message as accepted, or refused with an error."""
-        self._send_now = None
         self._pending = False
-        self._error = error
-        waiters, self._waiters = self._waiters, None
-        for future in waiters or ():
-            if not future.done():
-                future.set_result(None)
+        if error is not None:
+            self._delayed().error = error
+        if self._delay is not None:
+            waiters, self._delay.waiters = self._delay.waiters, []
+            for future in waiters:
+                if not future.done():
+                    future.set_result(None)
+
+    def _until_accepted(self) -> Generator[Any, None, None]:
+        delay = self._delayed()
+        send_now, delay.send_now = delay.send_now, None
+        if send_now is not None:
+            send_now()
+        if self._pending:
+            future = self._delivery.loop.create_future()
+            delay.waiters.append(future)
+            yield from future
+
+    def _delayed(self) -> _Delay:
+        if self._delay is None:
+            self._delay = _Delay()
+        return self._delay
 
     async def _awaited(self) -> Self:
         return await self

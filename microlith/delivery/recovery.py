@@ -5,11 +5,11 @@ ended, because the process died each time, becomes a dead letter.
 """
 
 from collections.abc import Callable
-from time import monotonic
 
+from microlith.context import Handling
 from microlith.delivery.delivery import Delivery
 from microlith.event_store.protocol import Settlement
-from microlith.handlers.lanes import Item, Lane
+from microlith.handlers.lanes import Lane
 from microlith.messages import stored_names
 
 MAX_ATTEMPTS = 5
@@ -29,7 +29,7 @@ async def load_pending(delivery: Delivery) -> int:
             if route is None or not route.lanes:
                 orphans += 1
             else:
-                route.lanes[0].push(Item(pending.envelope, None, monotonic(), left_over=True))
+                route.lanes[0].push(pending.envelope, attempt=0)
     return orphans
 
 
@@ -49,7 +49,7 @@ async def refill(delivery: Delivery, lane: Lane) -> None:
     page = await delivery.store.read_all(after=lane.last_seen, limit=_PAGE, types=stored_names(lane.spec.message))
     for event in page:
         if event.position not in lane.finished_above and type(event.message) is lane.spec.message:
-            lane.push(Item(event.envelope, event.position, monotonic(), left_over=event.position <= lane.recovering_to))
+            lane.push(event.envelope, event.position, attempt=0 if event.position <= lane.recovering_to else 1)
         lane.last_seen = event.position
     if len(page) < _PAGE:
         # The log was read to its end: what had been missed by then held nothing more for this lane.
@@ -59,15 +59,16 @@ async def refill(delivery: Delivery, lane: Lane) -> None:
 
 
 async def count_attempt(
-    delivery: Delivery, lane: Lane, item: Item, settlement: Callable[..., Settlement]
+    delivery: Delivery, lane: Lane, handling: Handling, settlement: Callable[..., Settlement]
 ) -> int | None:
     """Count, durably and before handling, that a left-over message is tried again."""
     lane.counted += 1
-    if not lane.durable or (item.position is not None and lane.counted > _COUNTED):
+    if not lane.durable or (handling.position is not None and lane.counted > _COUNTED):
         return 2
-    attempts = await delivery.store.begin_again(lane.spec.name, item.envelope)
+    attempts = await delivery.store.begin_again(lane.spec.name, handling.envelope)
     if attempts <= MAX_ATTEMPTS:
         return attempts
     reason = f"The process ended {MAX_ATTEMPTS} times while this message was handled."
-    delivery.store.settle(settlement(lane, item, error=reason, attempts=MAX_ATTEMPTS))
+    handling.attempt = MAX_ATTEMPTS
+    delivery.store.settle(settlement(lane, handling, reason))
     return None

@@ -18,14 +18,16 @@ class Route:
     Attributes:
         entry: What is known of the class.
         kind: Its kind.
+        stored: Whether the store records its messages.
         lanes: The lanes of its handlers; at most one for a command or query.
     """
 
-    __slots__ = ("entry", "kind", "lanes")
+    __slots__ = ("entry", "kind", "lanes", "stored")
 
     def __init__(self, entry: MessageType) -> None:
         self.entry = entry
         self.kind: Kind = entry.kind
+        self.stored = entry.kind in {"command", "event"}
         self.lanes: list[Lane] = []
 
 

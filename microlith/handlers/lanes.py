@@ -23,6 +23,9 @@ from microlith.handlers.injection import Call
 _YIELD_EVERY = 128
 """Messages handled in a row before other tasks get a turn."""
 
+_NOT_STARTED = float("inf")
+"""A moment that lies in no past: the handler of a slot is not being called."""
+
 
 class HandlerTimeoutError(MicrolithError):
     """A handler took longer than it may; it was cancelled."""
@@ -34,49 +37,17 @@ class HandlerTimeoutError(MicrolithError):
         )
 
 
-class Item:
-    """One message in a lane.
-
-    Attributes:
-        envelope: The message.
-        position: Global position of an event; None for commands and queries.
-        queued: When it entered the lane, monotonic seconds.
-        left_over: Whether an earlier process accepted it and did not settle it.
-    """
-
-    __slots__ = ("envelope", "left_over", "position", "queued")
-
-    def __init__(self, envelope: Envelope[Any], position: int | None, queued: float, left_over: bool = False) -> None:
-        self.envelope = envelope
-        self.position = position
-        self.queued = queued
-        self.left_over = left_over
-
-
-class Result:
-    """How one handling ended: what the handler returned, or the error, and when (monotonic seconds)."""
-
-    __slots__ = ("attempt", "ended", "error", "handling", "item", "started", "value")
-
-    def __init__(self, item: Item, handling: Handling, started: float, attempt: int) -> None:
-        self.item = item
-        self.handling = handling
-        self.started = started
-        self.attempt = attempt
-        self.ended = started
-        self.value: Any = None
-        self.error: BaseException | None = None
-
-
 class Completion(Protocol):
     """What a lane does around each handling; implemented by the delivery."""
 
-    async def begin_again(self, lane: "Lane", item: Item) -> int | None:
+    async def begin_again(self, lane: "Lane", handling: Handling) -> int | None:
         """Count another try of a left-over message; return the attempt, or None when it was tried too often."""
         ...
 
-    def finish(self, lane: "Lane", result: Result) -> Awaitable[None] | None:
-        """Take a result. What it returns is awaited before the lane goes on."""
+    def finish(
+        self, lane: "Lane", handling: Handling, value: Any, error: BaseException | None
+    ) -> Awaitable[None] | None:
+        """Take what a handler returned or raised. What comes back is awaited before the lane goes on."""
         ...
 
     async def refill(self, lane: "Lane") -> None:
@@ -85,13 +56,13 @@ class Completion(Protocol):
 
 
 class Slot:
-    """One worker of a lane and what it is working on."""
+    """One worker of a lane: the message it has taken, until its commit, and when its handler was called."""
 
-    __slots__ = ("item", "started", "task", "timed_out")
+    __slots__ = ("handling", "started", "task", "timed_out")
 
     def __init__(self) -> None:
-        self.item: Item | None = None
-        self.started = 0.0
+        self.handling: Handling | None = None
+        self.started = _NOT_STARTED
         self.timed_out = False
         self.task: asyncio.Task[None] | None = None
 
@@ -102,6 +73,7 @@ class Lane:
     Attributes:
         spec: The handler.
         limit: How many messages it may hold in memory.
+        answers: Whether each handling must return a response: so for queries.
         durable: Whether what it has handled is noted in the store; not so for queries and subscriptions.
         behind: For events: whether it missed some for lack of room, and reads them from the log instead.
         last_seen: For events: global position up to which messages have entered the lane.
@@ -126,8 +98,9 @@ class Lane:
     ) -> None:
         self.spec = spec
         self.limit = limit
+        self.answers = spec.message.__kind__ == "query"
         self.durable = durable
-        self.queue: deque[Item] = deque()
+        self.queue: deque[Handling] = deque()
         self.behind = False
         self.last_seen = -1
         self.missed = -1
@@ -137,11 +110,9 @@ class Lane:
         self.recovering_to = -1
         self.counted = 0
         self.slots = [Slot() for _ in range(spec.concurrency)]
-        self._call = call
+        self._call = call if spec.is_async else self._call_in_thread(call, executor)
         self._completion = completion
-        self._executor = executor
         self._spawn = spawn
-        self._is_async = spec.is_async
         self._idle: deque[asyncio.Future[None]] = deque()
         self._closing = False
 
@@ -150,9 +121,9 @@ class Lane:
         for number, slot in enumerate(self.slots):
             slot.task = self._spawn(self._work(slot), f"microlith {self.spec.name} {number}")
 
-    def push(self, item: Item) -> None:
-        """Add a message at the end."""
-        self.queue.append(item)
+    def push(self, envelope: Envelope[Any], position: int | None = None, attempt: int = 1) -> None:
+        """Add a message at the end; `position` for events, `attempt` 0 for what an earlier process left."""
+        self.queue.append(Handling(self.spec.name, envelope, position, monotonic(), attempt))
         if self._idle:
             self.wake()
 
@@ -172,75 +143,81 @@ class Lane:
 
     @property
     def busy(self) -> bool:
-        """Whether a handler is at work."""
-        return any(slot.item is not None for slot in self.slots)
+        """Whether a message is between the queue and its commit."""
+        return any(slot.handling is not None for slot in self.slots)
 
     def check_timeouts(self, now: float) -> None:
         """Cancel handlers that run longer than they may. Called from time to time."""
         for slot in self.slots:
-            overdue = slot.item is not None and now - slot.started > self.spec.timeout
+            overdue = now - slot.started > self.spec.timeout
             if overdue and not slot.timed_out and slot.task is not None:
                 slot.timed_out = True
                 slot.task.cancel()
 
     async def _work(self, slot: Slot) -> None:
-        queue = self.queue
+        queue, completion = self.queue, self._completion
         in_a_row = 0
         while not self._closing:
             if not queue:
-                if self.behind:
-                    await self._completion.refill(self)
-                    if queue:
-                        continue
-                idle = asyncio.get_running_loop().create_future()
-                self._idle.append(idle)
-                await idle
+                await self._rest()
                 in_a_row = 0
                 continue
-            item = queue.popleft()
-            attempt = 1
-            if item.position is not None:
-                self.under_way.add(item.position)
-            if item.left_over:
-                counted = await self._completion.begin_again(self, item)
+            slot.handling = handling = queue.popleft()
+            if handling.position is not None:
+                self.under_way.add(handling.position)
+            if not handling.attempt:
+                counted = await completion.begin_again(self, handling)
                 if counted is None:
+                    slot.handling = None
                     continue
-                attempt = counted
-            finishing = self._completion.finish(self, await self._handle(slot, item, attempt))
+                handling.attempt = counted
+            value = error = None
+            handling.started = slot.started = monotonic()
+            handling_now.set(handling)
+            try:
+                value = await self._call(handling.envelope)
+            except (Exception, SystemExit, asyncio.CancelledError) as raised:  # noqa: BLE001 (the completion decides what a failure means)
+                error = self._judged(slot, raised)
+            finally:
+                handling.open = False
+                slot.started = _NOT_STARTED
+            handling.ended = monotonic()
+            finishing = completion.finish(self, handling, value, error)
             if finishing is not None:
                 await finishing
+            slot.handling = None
             in_a_row += 1
             if in_a_row >= _YIELD_EVERY:
                 in_a_row = 0
                 await asyncio.sleep(0)
 
-    async def _handle(self, slot: Slot, item: Item, attempt: int) -> Result:
-        handling = Handling(item.envelope)
-        slot.started = started = monotonic()
-        slot.item = item
-        result = Result(item, handling, started, attempt)
-        token = handling_now.set(handling)
-        try:
-            if self._is_async:
-                result.value = await self._call(item.envelope)
-            else:
-                context = copy_context()
-                loop = asyncio.get_running_loop()
-                result.value = await loop.run_in_executor(self._executor, context.run, self._call, item.envelope)
-        except asyncio.CancelledError as error:
-            if slot.task is None or (slot.task.cancelling() and not slot.timed_out):
-                raise
-            if slot.timed_out:
-                slot.task.uncancel()
-                result.error = HandlerTimeoutError(self.spec.name, self.spec.timeout)
-            else:
-                result.error = error  # the handler let a cancellation of its own escape
-        except (Exception, SystemExit) as error:  # noqa: BLE001 (the completion decides what a failure means)
-            result.error = error
-        finally:
-            handling_now.reset(token)
-            handling.open = False
-            slot.item = None
-            slot.timed_out = False
-        result.ended = monotonic()
-        return result
+    async def _rest(self) -> None:
+        """Fetch what was missed, or wait for something to do."""
+        if self.behind:
+            await self._completion.refill(self)
+            if self.queue:
+                return
+        handling_now.set(None)
+        idle = asyncio.get_running_loop().create_future()
+        self._idle.append(idle)
+        await idle
+
+    def _judged(self, slot: Slot, error: BaseException) -> BaseException:
+        """Return what an exception means for its message; raise it again if it is the end of this worker."""
+        if not isinstance(error, asyncio.CancelledError):
+            return error
+        if slot.task is None or (slot.task.cancelling() and not slot.timed_out):
+            raise error
+        if not slot.timed_out:
+            return error  # the handler let a cancellation of its own escape
+        slot.timed_out = False
+        slot.task.uncancel()
+        return HandlerTimeoutError(self.spec.name, self.spec.timeout)
+
+    @staticmethod
+    def _call_in_thread(call: Call, executor: Executor) -> Call:
+        async def call_in_thread(envelope: Envelope[Any]) -> Any:
+            context = copy_context()
+            return await asyncio.get_running_loop().run_in_executor(executor, context.run, call, envelope)
+
+        return call_in_thread

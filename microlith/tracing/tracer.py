@@ -1,20 +1,21 @@
 """The tracer: gathers facts about messages and hands them to whoever follows.
 
-The hot path only appends a tuple to a bounded buffer. A timer turns tuples into facts (JSON-ready
-CloudEvents, secrets masked) for at most a small part of each interval; what does not fit is
-dropped and counted.
+The hot path only appends to bounded buffers. While somebody follows, a timer turns what was gathered
+into facts (JSON-ready CloudEvents, secrets masked) for at most a small part of each interval; what does
+not fit is dropped, the oldest first, and counted.
 
 Never raises into the application and never waits for a follower.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from time import monotonic, time
 from types import TracebackType
 from typing import Any
 
 from microlith.clock import iso
+from microlith.context import Handling
 from microlith.envelope import Envelope
 from microlith.payloads import scrub
 from microlith.serialization import MessageTypes, secret_values
@@ -25,6 +26,8 @@ _INTERVAL = 0.03
 _SHARE = 0.05
 """Share of the loop's time that the tracer may take while it is behind."""
 _FOLLOWER_LIMIT = 5_000
+_REMEMBERED = 10_000
+"""How many messages, and how many handlings, are remembered."""
 
 
 class Follower:
@@ -83,8 +86,9 @@ class Follower:
 class Tracer:
     """Gathers the facts of one running application.
 
+    The newest messages and handlings are remembered in any case: a wait that ran out of time is explained with them.
+
     Attributes:
-        recent: The newest raw records, bounded; what a timed-out wait is explained with.
         dropped: Facts dropped because the application was faster than the tracer may be.
     """
 
@@ -92,13 +96,14 @@ class Tracer:
         self._types = types
         self._source = source
         self._limit = limit
-        self._buffer: list[tuple[Any, ...]] = []
-        self._backlog: deque[tuple[Any, ...]] = deque()
+        # Each new one pushes an old one out at once, so that the garbage collector sees no growth and has no work.
+        self._sent: deque[Envelope[Any]] = deque(maxlen=_REMEMBERED)
+        self._handled: deque[Handling] = deque(maxlen=_REMEMBERED)
+        self._backlog: deque[tuple[Any, ...]] = deque(maxlen=limit)
         self._followers: list[Follower] = []
         self._sequence = 0
         self._wall_minus_monotonic = time() - monotonic()
         self._timer: asyncio.TimerHandle | None = None
-        self.recent: deque[tuple[Any, ...]] = deque(maxlen=limit)
         self.dropped = 0
 
     def start(self) -> None:
@@ -117,21 +122,15 @@ class Tracer:
 
     def sent(self, envelope: Envelope[Any], handlers: int, position: int | None) -> None:
         """Note that a message was accepted, and how many handlers take it."""
-        if len(self._buffer) < self._limit:
-            self._buffer.append((_SENT, envelope, handlers, position))
-        else:
-            self.dropped += 1
+        self._sent.append(envelope)
+        if self._followers:
+            self._keep((_SENT, envelope, handlers, position))
 
-    def handled(self, *record: Any) -> None:
-        """Note that a handler is finished.
-
-        `record` is: handler name, envelope, attempt, queued, started and ended (monotonic seconds),
-        outcome, error or None, ids of the messages it sent.
-        """
-        if len(self._buffer) < self._limit:
-            self._buffer.append((_HANDLED, *record))
-        else:
-            self.dropped += 1
+    def handled(self, handling: Handling, error: BaseException | None = None, sent: Sequence[str] = ()) -> None:
+        """Note that a handling is finished: its error, or the ids of the messages it sent."""
+        self._handled.append(handling)
+        if self._followers:
+            self._keep((_HANDLED, handling, error, sent))
 
     def follow(self, limit: int = _FOLLOWER_LIMIT) -> Follower:
         """Begin to follow: the reader gets every fact from now on, or a count of those it missed."""
@@ -141,40 +140,40 @@ class Tracer:
 
     def flush(self) -> None:
         """Hand everything gathered so far to the followers now, however long it takes."""
-        self._gather()
         self._publish(float("inf"))
 
-    def handlings(self, correlation_ids: set[str]) -> dict[str, list[dict[str, Any]]]:
-        """Return, per correlation, the handlers that ran lately: handler, outcome, ms."""
-        self._gather()
-        found: dict[str, list[dict[str, Any]]] = {}
-        for record in self.recent:
-            if record[0] == _HANDLED and record[2].correlation_id in correlation_ids:
-                entry = {"handler": record[1], "outcome": record[7], "ms": (record[6] - record[5]) * 1000}
-                found.setdefault(record[2].correlation_id, []).append(entry)
+    def handlings_of(self, correlation_ids: Collection[str]) -> dict[str, list[Handling]]:
+        """Return, per correlation, what was handled lately, in order of ending."""
+        found: dict[str, list[Handling]] = {}
+        for handling in self._handled:
+            if handling.envelope.correlation_id in correlation_ids:
+                found.setdefault(handling.envelope.correlation_id, []).append(handling)
+        return found
+
+    def messages_of(self, correlation_ids: Collection[str]) -> dict[str, list[Envelope[Any]]]:
+        """Return, per correlation, the messages that were sent lately, in order."""
+        found: dict[str, list[Envelope[Any]]] = {}
+        for envelope in self._sent:
+            if envelope.correlation_id in correlation_ids:
+                found.setdefault(envelope.correlation_id, []).append(envelope)
         return found
 
     def sent_in(self, correlation_id: str) -> list[Envelope[Any]]:
         """Return the messages of a correlation that were sent lately, in order."""
-        self._gather()
-        return [r[1] for r in self.recent if r[0] == _SENT and r[1].correlation_id == correlation_id]
+        return [envelope for envelope in self._sent if envelope.correlation_id == correlation_id]
+
+    def slow_handlers(self, seconds: float, since: float) -> list[str]:
+        """Name the handlers that ended since a moment (monotonic seconds) and took longer than `seconds`."""
+        return sorted({h.handler for h in self._handled if h.ended > since and h.ended - h.started > seconds})
 
     def _tick(self) -> None:
-        self._gather()
         self._publish(_INTERVAL * _SHARE)
         self._timer = asyncio.get_running_loop().call_later(_INTERVAL, self._tick)
 
-    def _gather(self) -> None:
-        if not self._buffer:
-            return
-        records, self._buffer = self._buffer, []
-        self.recent.extend(records)
-        if self._followers:
-            self._backlog.extend(records)
-            surplus = len(self._backlog) - self._limit
-            for _ in range(surplus):
-                self._backlog.popleft()
-            self.dropped += max(0, surplus)
+    def _keep(self, record: tuple[Any, ...]) -> None:
+        if len(self._backlog) == self._limit:
+            self.dropped += 1  # the oldest makes room
+        self._backlog.append(record)
 
     def _publish(self, budget: float) -> None:
         if not self._followers:
@@ -207,31 +206,21 @@ class Tracer:
         fact["data"] = data
         return fact
 
-    def _handled_fact(
-        self,
-        handler: str,
-        envelope: Envelope[Any],
-        attempt: int,
-        queued: float,
-        started: float,
-        ended: float,
-        outcome: str,
-        error: BaseException | None,
-        sent: list[str],
-    ) -> Fact:
+    def _handled_fact(self, handling: Handling, error: BaseException | None, sent: Sequence[str]) -> Fact:
+        envelope = handling.envelope
         data: dict[str, Any] = {
-            "handler": handler,
+            "handler": handling.handler,
             "message": self._types.shown(self._types.of(type(envelope.message))),
-            "outcome": outcome,
-            "attempt": attempt,
-            "queued_ms": round((started - queued) * 1000, 3),
-            "took_ms": round((ended - started) * 1000, 3),
-            "sent": sent,
+            "outcome": handling.outcome,
+            "attempt": handling.attempt,
+            "queued_ms": round((handling.started - handling.queued) * 1000, 3),
+            "took_ms": round((handling.ended - handling.started) * 1000, 3),
+            "sent": list(sent),
         }
         if error is not None:
             data["error"] = describe_error(error, secret_values(envelope.message))
-        fact = self._fact("microlith.handled", started + self._wall_minus_monotonic, data)
-        fact["id"] = f"{envelope.message_id}/{handler}"
+        fact = self._fact("microlith.handled", handling.started + self._wall_minus_monotonic, data)
+        fact["id"] = f"{envelope.message_id}/{handling.handler}"
         fact["correlationid"] = envelope.correlation_id
         fact["causationid"] = envelope.message_id
         return fact

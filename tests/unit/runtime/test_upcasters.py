@@ -1,5 +1,7 @@
 """Old shapes: every version ever stored is read, through a chain that is checked at start."""
 
+from typing import Any
+
 import pytest
 
 from microlith import Component, Event, Microlith, PayloadError, WiringError
@@ -20,11 +22,11 @@ def declared() -> Component:
     async def note(event: PriceSetEvent) -> None: ...
 
     @shop.upcasts(PriceSetEvent, version=1)
-    def to_cents(data: dict) -> dict:
+    def to_cents(data: dict[str, Any]) -> dict[str, Any]:
         return {"cents": str(data["euros"] * 100)}
 
     @shop.upcasts(PriceSetEvent, version=2)
-    def to_number(data: dict) -> dict:
+    def to_number(data: dict[str, Any]) -> dict[str, Any]:
         return {"cents": int(data["cents"]), "currency": "EUR"}
 
     return shop
