@@ -7,6 +7,7 @@ The first four words are always there: time (UTC), correlation, what it is, who 
 Nothing is cut but very long payloads, and nothing is coloured.
 """
 
+import os
 from collections.abc import Iterable
 from typing import TextIO
 
@@ -59,8 +60,16 @@ def error_words(error: Fact) -> str:
     """Say in one line what went wrong and where."""
     kind, message = one_line(error.get("type") or ""), one_line(error.get("message") or "")
     said = f"{kind}: {message}" if kind and message else kind or message
-    place = f"{one_line(error['file'])}:{one_line(error.get('line', '?'))}" if error.get("file") else ""
+    place = error_place(error)
     return f"{said}  {place}" if place and place not in said else said
+
+
+def error_place(error: Fact) -> str:
+    """Say where an error was raised: file, from here if it lies below, and line; empty when unknown."""
+    if not (file := error.get("file")):
+        return ""
+    here = os.getcwd() + os.sep  # noqa: PTH109 (a text is wanted)
+    return f"{one_line(str(file).removeprefix(here))}:{one_line(error.get('line', '?'))}"
 
 
 def _words(fact: Fact, ink: Ink) -> list[str]:
@@ -71,7 +80,7 @@ def _words(fact: Fact, ink: Ink) -> list[str]:
         return [f"{name:8}", said]
     kind = kind_of(fact)
     position = f"#{one_line(fact['position'])}" if "position" in fact else ""
-    unhandled = "(nobody handles it)" if kind == "event" and fact.get("handlers") == 0 else ""
+    unhandled = "(no handler)" if kind == "event" and fact.get("handlers") == 0 else ""
     words = [f"{kind:8}", one_line(fact.get("type")), f"id={one_line(id_of(fact)[-8:])}", position]
     return [*words, payload_line(fact.get("data"), _LONGEST_PAYLOAD), unhandled]
 

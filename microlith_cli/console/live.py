@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TextIO
 
 from microlith_cli.causation import HANDLED, STARTED, Fact, Handling, cause_of, id_of, kind_of, moment, read_handling
-from microlith_cli.console.ink import GROUPS, Ink, Run, clock, duration, one_line, plural, width_of
+from microlith_cli.console.ink import GROUPS, Ink, Run, cells, clock, duration, one_line, plural, width_of
 from microlith_cli.console.lines import error_words, notice_words
 from microlith_cli.console.payload import payload_line
 from microlith_cli.console.plain import write
@@ -31,6 +31,9 @@ _TYPES_SHOWN = 3
 _LONGEST_LINE = 2000
 """Cells in a line where no terminal sets the width."""
 _SLOW_QUEUE_MS = 20.0
+_MOST_ERROR_LINES = 4
+_BELOW = 24
+"""Cells before an error that stands in lines of its own."""
 
 
 class LiveTracer:
@@ -71,7 +74,7 @@ class LiveTracer:
         """Say one thing in one line."""
         with self._lock:
             self._check()
-            self._write([(self._ink.mark("times"), "dim"), (f" {one_line(text)}", "")])
+            self._write([(self._ink.mark("times"), "dim"), (f" {one_line(text)}", "")], "")
 
     def tick(self) -> None:
         """Write the sum of the second that is over, and stop summing up when it was a quiet one."""
@@ -81,7 +84,7 @@ class LiveTracer:
                 return
             self._stop_timer()
             if summary.count:
-                self._write(summary.row(self._ink))
+                self._write(summary.row(self._ink), "")
             self._summary = None
             if summary.count > READABLE // 2:
                 self._sum_up()
@@ -94,7 +97,7 @@ class LiveTracer:
             self._stop_timer()
             summary, self._summary = self._summary, None
             if summary is not None and summary.count and self._broken is None:
-                self._write(summary.row(self._ink))
+                self._write(summary.row(self._ink), "")
 
     def _check(self) -> None:
         if self._broken is not None:
@@ -108,11 +111,11 @@ class LiveTracer:
                 self._window, self._count = now, 0
             self._count += 1
             if self._count <= READABLE:
-                self._write(self._row(fact))
+                self._write(*self._row(fact))
                 return
             self._sum_up()
         if self._summary is not None and self._summary.add(fact):
-            self._write(self._row(fact))
+            self._write(*self._row(fact))
 
     def _sum_up(self) -> None:
         """Count for a second from now on."""
@@ -133,8 +136,15 @@ class LiveTracer:
         except OSError as error:
             self._broken = error
 
-    def _write(self, runs: list[Run]) -> None:
-        write(self._stream, self._ink.paint(self._ink.fit(runs, self._ink.width)))
+    def _write(self, runs: list[Run], error: str) -> None:
+        """Write a line; an error that has no room in it stands below it, in whole."""
+        ink = self._ink
+        if error and width_of(runs) + 2 + cells(error) <= ink.width:
+            runs, error = [*runs, (f"  {error}", "failed")], ""
+        write(self._stream, ink.paint(ink.fit(runs, ink.width)))
+        indent = min(_BELOW, ink.width // 4)
+        for line in ink.wrap(error, ink.width - indent, _MOST_ERROR_LINES) if error else ():
+            write(self._stream, ink.paint([(" " * indent, ""), (line, "failed")]))
 
     def _remember(self, fact: Fact) -> None:
         if "bus" in fact:
@@ -142,17 +152,22 @@ class LiveTracer:
             if len(self._depths) > _REMEMBERED:
                 del self._depths[next(iter(self._depths))]
 
-    def _row(self, fact: Fact) -> list[Run]:
+    def _row(self, fact: Fact) -> tuple[list[Run], str]:
+        """Draw a fact; gives the error apart, which may need lines of its own."""
         at = moment(fact.get("time"))
+        error = ""
         if fact.get("type") in (HANDLED, STARTED):
             handling = read_handling(fact)
             at = None if at is None else at + (handling.took_ms or 0.0) / 1000  # lines stand in the order of their end
             depth, told = self._depths.get(cause_of(fact), 0) + 1, self._handling(handling)
+            error = error_words(handling.error) if handling.error else ""
         elif "bus" in fact:
             depth, told = self._depths.get(id_of(fact), 0), self._message(fact)
         else:
-            return [(f"{clock(at)[11:] or '?':12} ", "dim"), *self._notice(fact)]
-        return [(f"{clock(at)[11:] or '?':12} ", "dim"), *self._group(fact), (self._indent(depth), "dim"), *told]
+            told, error = self._notice(fact)
+            return [(f"{clock(at)[11:] or '?':12} ", "dim"), *told], error
+        when: Run = (f"{clock(at)[11:] or '?':12} ", "dim")
+        return [when, *self._group(fact), (self._indent(depth), "dim"), *told], error
 
     def _group(self, fact: Fact) -> list[Run]:
         correlation = one_line(fact.get("correlationid") or "")[-8:]
@@ -168,7 +183,7 @@ class LiveTracer:
     def _message(self, fact: Fact) -> list[Run]:
         kind, ink = kind_of(fact), self._ink
         position = f" #{one_line(fact['position'])}" if "position" in fact else ""
-        unhandled = "  nobody handles it" if kind == "event" and fact.get("handlers") == 0 else ""
+        unhandled = "  no handler" if kind == "event" and fact.get("handlers") == 0 else ""
         runs = [(ink.mark(kind), kind), (f" {one_line(fact.get('type'))}", kind), (position + unhandled, "dim")]
         payload = payload_line(fact.get("data"), max(0, ink.width - width_of(runs)))
         return [*runs, (f"  {payload}" if payload else "", "dim")]
@@ -185,16 +200,14 @@ class LiveTracer:
             runs.append((f"  {duration(handling.took_ms, ink)}", ""))
         if handling.queued_ms > _SLOW_QUEUE_MS:
             runs.append((f"  waited {duration(handling.queued_ms, ink)}", "warning"))
-        if handling.error:
-            runs.append((f"  {error_words(handling.error)}", "failed"))
         return runs
 
-    def _notice(self, fact: Fact) -> list[Run]:
+    def _notice(self, fact: Fact) -> tuple[list[Run], str]:
         name, said = notice_words(fact)
-        failed = name == "failed_reload"
-        style = "failed bold" if failed else "warning" if name == "dropped" else "bold"
-        told = "not reloaded" if failed else name
-        return [(f"{self._ink.mark('times')} {told}", style), (f"  {said}", "failed" if failed else "")]
+        mark = self._ink.mark("times")
+        if name == "failed_reload":
+            return [(f"{mark} not reloaded", "failed bold")], said
+        return [(f"{mark} {name}", "warning" if name == "dropped" else "bold"), (f"  {said}", "")], ""
 
 
 class _Summary:

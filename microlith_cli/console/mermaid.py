@@ -51,7 +51,7 @@ class _Diagram:
         line = "-->>" if message.kind in {"event", "response"} else "->>"
         name = _said(message.type or "?")
         if not message.handlings and message.kind == "event":
-            yield f"Note over {origin}: {name}{' (nobody handles it)' if message.unhandled else ''}"
+            yield f"Note over {origin}: {name}{' (no handler)' if message.unhandled else ''}"
         elif not message.handlings:
             target = self._alias(asker if message.kind == "response" else message.component or sender)
             yield f"{origin}{line}{target}: {name}"

@@ -13,7 +13,6 @@ and both on one time line. What repeats is folded; what failed never is.
 Follows no recursion, so a deep tree is only a long one.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -22,6 +21,7 @@ from typing import TextIO
 from microlith_cli.causation import Handling, Message, Tree
 from microlith_cli.console.columns import Columns
 from microlith_cli.console.ink import Ink, Run, cells, clock, duration, one_line, plural, width_of
+from microlith_cli.console.lines import error_place
 from microlith_cli.console.payload import payload_line
 from microlith_cli.console.plain import escape, write
 
@@ -109,7 +109,6 @@ class _Drawing:
         self.full = False
         self._telling = _telling(tree)
         self._deepest = max(8, columns.left // 2)
-        self._here = os.getcwd() + os.sep  # noqa: PTH109 (a text is wanted)
 
     def rows(self, top: _What) -> Iterator[list[Run]]:
         """Draw something and all below it."""
@@ -224,9 +223,8 @@ class _Drawing:
         most = _MOST_ERROR_LINES if handling.last else 1
         for line in self._ink.wrap(escape(text[:4096]).replace("\t", "  "), room, most):
             yield self._row([(prefix, "dim"), (line, "failed")])
-        if handling.last and (file := error.get("file")):
+        if handling.last and (place := error_place(error)):
             source = f"  {one_line(error['source'])}" if error.get("source") else ""
-            place = f"{one_line(str(file).removeprefix(self._here))}:{one_line(error.get('line', '?'))}"
             yield self._row([(prefix, "dim"), (place, "place"), (source, "")])
 
     def _continued(self, item: _Item, *, below: bool) -> str:
@@ -251,7 +249,7 @@ def _remark(message: Message) -> str:
     if not message.kind:
         return "not in the trace log"
     if message.unhandled:
-        return "nobody handles it"
+        return "no handler"
     if message.waiting:
         return "not handled yet" if not message.handlings else f"{plural(message.waiting, 'handler')} to come"
     return ""

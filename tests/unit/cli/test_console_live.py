@@ -36,7 +36,7 @@ NOTICES = [
 ]
 LIVE = """\
 12:00:00.123 3c6ef362 ► LoginCommand  email=ann@example.org password=*** sid=1234
-12:00:00.126 3c6ef362 │ ◇ UserLoggedInEvent #1  nobody handles it  sid=1234 user_id=7f0c
+12:00:00.126 3c6ef362 │ ◇ UserLoggedInEvent #1  no handler  sid=1234 user_id=7f0c
 12:00:00.126 3c6ef362 │ ✓ auth.login  3.4 ms
 12:00:01.000 · reloaded  shop/auth/handlers/login.py  212 ms
 12:00:02.000 · not reloaded  SyntaxError: invalid syntax  shop/auth/handlers/login.py:3
@@ -44,7 +44,7 @@ LIVE = """\
 """
 LINES = """\
 2026-11-23T12:00:00.123Z 3c6ef362 command  LoginCommand id=3c6ef362 email=ann@example.org password=*** sid=1234
-2026-11-23T12:00:00.126Z 3c6ef362 event    UserLoggedInEvent id=c25abdcd #1 sid=1234 user_id=7f0c (nobody handles it)
+2026-11-23T12:00:00.126Z 3c6ef362 event    UserLoggedInEvent id=c25abdcd #1 sid=1234 user_id=7f0c (no handler)
 2026-11-23T12:00:00.123Z 3c6ef362 ok       auth.login LoginCommand id=3c6ef362 queued=100µs took=3.4ms
 2026-11-23T12:00:01.000Z -        reloaded shop/auth/handlers/login.py  212 ms
 2026-11-23T12:00:02.000Z -        failed_reload SyntaxError: invalid syntax  shop/auth/handlers/login.py:3

@@ -26,7 +26,7 @@ sequenceDiagram
     Note over p3: mail.send ConnectionRefusedError#58; #91;Errno 111#93; Connection refused
     p3-xp3: SendMailCommand (8.0 ms, attempt 2)
     Note over p3: mail.send ConnectionRefusedError#58; #91;Errno 111#93; Connection refused
-    Note over p4: UserAuditedEvent (nobody handles it)"""
+    Note over p4: UserAuditedEvent (no handler)"""
 LINE = re.compile(
     r"sequenceDiagram|    participant p\d+ as TEXT|    p\d+(->>|-->>|-x)p\d+: TEXT|    Note over p\d+: TEXT".replace(
         "TEXT", r"([A-Za-z0-9 _.,()/+*=!?@µ-]|#\d{1,7};)+"

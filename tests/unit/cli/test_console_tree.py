@@ -34,7 +34,7 @@ REGISTER = """\
   │        ConnectionRefusedError: [Errno 111] Connection refused
   │        shop/mail/handlers/send.py:31  await server.connect(host, port)
   └─ audit.record                               ✓  3.0 ms  400 µs           ━
-    └╌◇ UserAuditedEvent  nobody handles it
+    └╌◇ UserAuditedEvent  no handler
         3bd26dc8 #11
 """
 LOGIN_ASCII = """\
@@ -42,7 +42,7 @@ LOGIN_ASCII = """\
                                                    waited    took
 > LoginCommand -> auth.login                    +  100 us  3.4 ms ==============
 | 3c6ef362 email=ann@example.org password=*** sid=1234
-`.* UserLoggedInEvent  nobody handles it
+`.* UserLoggedInEvent  no handler
     c25abdcd #1 sid=1234 user_id=7f0c
 """
 
@@ -134,7 +134,7 @@ def test_event_nobody_handles_and_command_not_handled_yet_are_pointed_out():
     shown = drawn(story)
 
     assert "► Ping  not handled yet" in shown
-    assert "◇ PingedEvent  nobody handles it" in shown
+    assert "◇ PingedEvent  no handler" in shown
     assert "◇ BusyEvent  2 handlers to come" in shown
     assert "unfinished" in shown.splitlines()[0]
 
