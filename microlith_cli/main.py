@@ -50,6 +50,8 @@ class UnsupportedSystemError(ToolError):
 
 def run(arguments: list[str]) -> int:
     """Run one command line; returns the exit code. Every error ends here."""
+    # In a locale that is not UTF-8, Python keeps what it cannot read as half surrogates.
+    arguments = [os.fsencode(argument).decode("utf-8", "surrogateescape") for argument in arguments]
     plain.settings.as_json = "--json" in arguments
     try:
         return _run(arguments)

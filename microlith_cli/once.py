@@ -18,6 +18,9 @@ from microlith_cli.errors import NothingRunsError
 from microlith_cli.project import Project, load_app
 from microlith_cli.supervisor.worker import Worker
 
+DRAIN_SECONDS = 10.0  # for handlers to finish, at the end
+INTERRUPTED_SECONDS = 0.5  # the same, for somebody who wants to go
+
 
 class LocalSession:
     """A session with an application that was started for it.
@@ -53,11 +56,11 @@ class LocalSession:
         self._log.tells_failures = not request.get("trace")
         return self._replies({"id": self._last, **request})
 
-    def close(self) -> None:
-        """Stop the application. Safe to call twice."""
+    def close(self, drain: float = DRAIN_SECONDS) -> None:
+        """Stop the application; handlers get some seconds to finish. Safe to call twice."""
         if self._runner is not None:
             try:
-                self._runner.run(self._worker.stop())
+                self._runner.run(self._worker.stop(drain))
             finally:
                 self._end(self._runner)
 
@@ -65,7 +68,7 @@ class LocalSession:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
+        self.close(INTERRUPTED_SECONDS if kind is not None and issubclass(kind, KeyboardInterrupt) else DRAIN_SECONDS)
 
     def _end(self, runner: asyncio.Runner) -> None:
         self._runner = None

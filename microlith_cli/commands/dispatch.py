@@ -97,7 +97,7 @@ def run(arguments: list[str]) -> int:
         entry = only_reply(session, {"verb": "describe", "type": wish.type_name})["message"]
         waits = bool(wish.wait or wish.fail_on or entry["kind"] == "query")
         request = wish.request(_payload(entry, wish, base), trace=waits)
-        return _follow(session.request(request, patience=wish.timeout + GRACE), wish, waits=waits)
+        return _follow(session.request(request, patience=wish.timeout + GRACE), wish, session.mode, waits=waits)
 
 
 def _wish(given: Options) -> Wish:
@@ -174,7 +174,7 @@ def _somebody_is_there() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
-def _follow(replies: Iterator[dict[str, Any]], wish: Wish, *, waits: bool) -> int:
+def _follow(replies: Iterator[dict[str, Any]], wish: Wish, mode: str, *, waits: bool) -> int:
     """Show what comes back, until the end."""
     accepted = ""
     try:
@@ -190,7 +190,8 @@ def _follow(replies: Iterator[dict[str, Any]], wish: Wish, *, waits: bool) -> in
                 return _end(reply, wish)
     except KeyboardInterrupt:
         if accepted:
-            plain.err(f"stopped waiting; {plain.escape(wish.type_name)} {accepted} was accepted and goes on")
+            later = "goes on" if mode == "attached" else "is carried on at the next start, if its store is durable"
+            plain.say(f"stopped waiting; {wish.type_name} {accepted} was accepted and {later}")
         raise
     raise ConnectionLostError
 
@@ -198,7 +199,7 @@ def _follow(replies: Iterator[dict[str, Any]], wish: Wish, *, waits: bool) -> in
 def _show_accepted(message: Mapping[str, Any], *, waits: bool) -> None:
     if waits:
         number = blocks.short_id(str(message.get("id", "")))
-        plain.err(plain.escape(f"accepted {message.get('type')} {number}"))
+        plain.say(f"accepted {message.get('type')} {number}")
     elif plain.settings.as_json:
         plain.out_json(message)
     else:

@@ -12,7 +12,6 @@ import socket
 import stat
 import struct
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,6 +91,9 @@ def bind(directory: Path, *, through_descriptor: bool | None = None) -> socket.s
             return _bind_private(f"{_DESCRIPTORS}/{descriptor}/{SOCKET}")
         if len(os.fsencode(directory / SOCKET)) <= _LONGEST:
             return _bind_private(os.fspath(directory / SOCKET))
+        # 4 ms, and every client imports this module.
+        import tempfile  # noqa: PLC0415
+
         elsewhere = Path(tempfile.mkdtemp(prefix=_ELSEWHERE), SOCKET)
         bound = _bind_private(os.fspath(elsewhere))
         written = os.open(POINTER, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=descriptor)
