@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,11 @@ def importable(scaffolded: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
 
 @pytest.fixture
 def outside() -> dict[str, str]:
-    """An environment as on a terminal that is 80 columns wide and shows no colours, outside any project."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MICROLITH_")}
+    """An environment as in a quiet terminal, outside any project."""
+    return quiet_terminal(os.environ)
+
+
+def quiet_terminal(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment as in a terminal that is 80 columns wide and shows no colours; no setting of microlith's own."""
+    kept = {name: value for name, value in environment.items() if not name.startswith("MICROLITH_")}
     return {**kept, "COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}

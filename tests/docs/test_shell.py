@@ -13,7 +13,7 @@ from tests.docs.pages import pages, shell_commands, shown
 
 GLOBAL = {"-C": 1, "--color": 1, "-q": 0, "--quiet": 0, "-v": 0, "--verbose": 0, "--version": 0, "--help": 0}
 COMMANDS = [
-    pytest.param(words[words.index("microlith") + 1 :], id=f"{shown(page)}:{line}")
+    pytest.param(words[1:], id=f"{shown(page)}:{line}")
     for page in pages()
     for line, words in shell_commands(page)
     if words and Path(words[0]).name == "microlith"
