@@ -16,7 +16,7 @@ from pathlib import Path
 
 from microlith_cli.control.address import make_private, opened
 from microlith_cli.project import STATE
-from microlith_cli.scaffolding.errors import ConflictError, OutsideProjectError, WriteFailedError
+from microlith_cli.scaffolding.errors import ConflictError, WriteFailedError
 from microlith_cli.scaffolding.manifest import NAME, Step, digest, manifest_path, read_manifest
 from microlith_cli.scaffolding.planning import Plan, inside
 
@@ -33,11 +33,7 @@ def apply(plan: Plan) -> None:
         WriteFailedError: The disk refused; everything is as it was.
         OutsideProjectError: A path leads out of the project.
     """
-    if conflicts := plan.of("conflict"):
-        raise ConflictError(
-            [change.path for change in conflicts],
-            hint="Compare with `--diff`; then move your file away, or go on by hand.",
-        )
+    plan.refuse_conflicts()
     try:
         if plan.undone is not None:
             _undo(plan, plan.undone)
@@ -49,8 +45,6 @@ def apply(plan: Plan) -> None:
 
 def _create(plan: Plan) -> None:
     """Make a project that is not there: complete under another name, then renamed."""
-    if plan.root.is_symlink():
-        raise OutsideProjectError(plan.root.name, str(plan.root.readlink()))
     folders = sorted({str(parent) for change in plan.changes for parent in Path(change.path).parents} - {"."})
     with tempfile.TemporaryDirectory(prefix=f".{plan.root.name}-", dir=plan.root.parent) as staging:
         root = Path(staging, plan.root.name)
@@ -166,7 +160,13 @@ def _remove_folders(root: Path, folders: list[str] | tuple[str, ...]) -> None:
 
 def _link(source: Path, target: Path, path: str) -> None:
     try:
-        target.hardlink_to(source)
+        try:
+            target.hardlink_to(source)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            with target.open("xb") as copy:
+                copy.write(source.read_bytes())
     except FileExistsError as error:
         raise ConflictError([path], hint="It has just appeared; look at it and try again.") from error
 

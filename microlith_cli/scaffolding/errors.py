@@ -44,8 +44,20 @@ class InvalidFieldError(ToolError):
         self.field = field
 
 
+class NoPackageError(ToolError):
+    """The project's application lies in no package, so there is no place for a component."""
+
+    def __init__(self, app: str, package: str) -> None:
+        super().__init__(
+            f"The application {app!r} lies in no package: there is no folder {package}.",
+            hint=f"Move it to {package}/app.py and set app in [tool.microlith].",
+        )
+
+
 class UnknownComponentError(ToolError):
     """The project has no such component."""
+
+    exit = WRONG_USAGE
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
         close = nearest(name, known)
@@ -58,6 +70,8 @@ class UnknownComponentError(ToolError):
 
 class UnknownMessageError(ToolError):
     """A component has no such message."""
+
+    exit = WRONG_USAGE
 
     def __init__(self, name: str, component: str, known: Sequence[str]) -> None:
         close = nearest(name, known)

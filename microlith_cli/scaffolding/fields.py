@@ -23,7 +23,7 @@ _BITS = 63  # a message's integers travel as 64-bit JSON numbers
 # Written down, because asking pydantic costs more than everything else here; a test compares the two.
 TAKEN = frozenset(
     {
-        "construct", "copy", "correlated", "dict", "from_orm", "json", "kind", "parse_file", "parse_obj",
+        "construct", "copy", "correlated", "dict", "from_orm", "json", "parse_file", "parse_obj",
         "parse_raw", "schema", "schema_json", "update_forward_refs", "validate",
     }
 )  # fmt: skip

@@ -27,6 +27,28 @@ _LONGEST_TABLE = 63  # characters; what PostgreSQL takes, and the runtime allows
 Imports = set[tuple[str, str]]
 
 
+def step_name(kind: str, target: str) -> str:
+    """The name of the step that adds something, however its name was written.
+
+    Raises:
+        InvalidNameError: Nothing can be called so.
+    """
+    match kind:
+        case "app":
+            return f"app {naming.app_name(target)}"
+        case "component":
+            return f"component {naming.component_name(target)}"
+    owner, typed = naming.split_target(f"a {kind}", target)
+    match kind:
+        case "command" | "event" | "query":
+            module = naming.message_name(kind, typed).module
+        case "projection":
+            module = naming.projection_name(typed)
+        case _:
+            module = naming.stem_of(naming.snake_case(f"a {kind}", typed))
+    return f"{kind} {owner}.{module}"
+
+
 def app(name: str, *, bare: bool) -> Wanted:
     """A new application, with the example component `auth` unless it is to be bare.
 
@@ -44,7 +66,7 @@ def app(name: str, *, bare: bool) -> Wanted:
         ]
     else:
         following.insert(1, "microlith new component billing")
-    return Wanted(f"app {name}", dict(sorted(files.items())), following=tuple(following))
+    return Wanted(step_name("app", name), dict(sorted(files.items())), following=tuple(following))
 
 
 def component(sources: Sources, name: str) -> Wanted:
@@ -56,7 +78,7 @@ def component(sources: Sources, name: str) -> Wanted:
     values = {"app": sources.package, "component": naming.component_name(name)}
     files = render("component", values) | _packages(sources.package, name)
     following = (f"microlith new command {name}.DoSomething what:str",)
-    return Wanted(f"component {name}", files, uses=("pyproject.toml",), following=following)
+    return Wanted(step_name("component", name), files, uses=("pyproject.toml",), following=following)
 
 
 def message(
@@ -109,7 +131,7 @@ def message(
     else:
         response = tuple(_field_found(field) for field in answered) if kind == "query" else ()
         files |= _handler_files(sources, owner, found, response)
-    return _wanted(f"{kind} {owner}.{names.module}", files, (_home(sources, owner),), following=tuple(following))
+    return _wanted(step_name(kind, target), files, (_home(sources, owner),), following=tuple(following))
 
 
 def handler(sources: Sources, target: str) -> Wanted:
@@ -122,7 +144,6 @@ def handler(sources: Sources, target: str) -> Wanted:
         HandledElsewhereError: The command or query has a handler.
     """
     owner, typed = naming.split_target("a handler", target)
-    naming.snake_case("a handler", typed)
     sources.require_component(owner)
     found = sources.find_message(typed, owner, kinds=("command", "query", "event"), elsewhere=True)
     _refuse_own_name(owner, found.stem, typed)
@@ -133,12 +154,7 @@ def handler(sources: Sources, target: str) -> Wanted:
     files = _handler_files(sources, owner, found, response)
     untested = not any(path.startswith("tests/") for path in files)
     notes = (f"{found.name} has fields of types that are not known here: its test is left to you",) if untested else ()
-    return _wanted(what_handler(owner, typed), files, (_home(sources, owner), found.path), notes=notes)
-
-
-def what_handler(owner: str, typed: str) -> str:
-    """The name of the step that adds a handler, however its message was written."""
-    return f"handler {owner}.{naming.stem_of(naming.words_of(typed))}"
+    return _wanted(step_name("handler", target), files, (_home(sources, owner), found.path), notes=notes)
 
 
 def projection(sources: Sources, target: str, fields: Sequence[str], on: Sequence[str] = ()) -> Wanted:
@@ -189,7 +205,7 @@ def projection(sources: Sources, target: str, fields: Sequence[str], on: Sequenc
     files = _package(sources, owner, "projections") | render("projection", values)
     uses = (_home(sources, owner), *(event.path for event in events))
     notes = () if events else ("it takes no event yet: name some with --on, or write the functions by hand",)
-    return _wanted(f"projection {owner}.{module}", files, uses, notes=notes)
+    return _wanted(step_name("projection", target), files, uses, notes=notes)
 
 
 def _fold(row_name: str, fields: Sequence[Field], event: MessageFound) -> dict[str, Any]:

@@ -25,7 +25,7 @@ _KIND = re.compile(r"_(?:command|event|request)$")
 
 # What the generated project imports: an application of that name would hide it.
 _IMPORTED = frozenset({"argon2", "microlith", "microlith_cli", "mypy", "pydantic", "pytest", "pytest_asyncio", "ruff"})
-_BESIDE = frozenset({"tests", "conftest"})  # what lies beside the application's package, or is taken by pytest
+_BESIDE = frozenset({"test", "tests"})  # Python's own tests, and what lies beside the application's package
 _SUFFIXES = {
     "command": re.compile(r"_command$"),
     "event": re.compile(r"_event$"),

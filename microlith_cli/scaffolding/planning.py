@@ -6,7 +6,6 @@ was generated before and then changed by hand, or when any content will do; else
 Reads only.
 """
 
-import difflib
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from microlith_cli.scaffolding.errors import (
+    ConflictError,
     NothingToUndoError,
     OutsideProjectError,
     StillUsedError,
@@ -44,6 +44,8 @@ class Change:
 
     def diff(self) -> Iterator[str]:
         """The lines of a unified diff, from what is there to what was asked for; none when they are equal."""
+        import difflib  # noqa: PLC0415 (6 ms, and most plans are not compared)
+
         before = _lines(self.found or b"")
         after = _lines(self.content)
         here = "/dev/null" if self.found is None else f"a/{self.path}"
@@ -74,6 +76,17 @@ class Plan:
     notes: tuple[str, ...] = ()
     following: tuple[str, ...] = ()
 
+    def refuse_conflicts(self) -> None:
+        """Go no further when files are in the way.
+
+        Raises:
+            ConflictError: Names them.
+        """
+        if conflicts := self.of("conflict"):
+            raise ConflictError(
+                [change.path for change in conflicts], hint="Move your file away and try again, or go on by hand."
+            )
+
     def of(self, action: Action) -> list[Change]:
         """The changes of one kind."""
         return [change for change in self.changes if change.action == action]
@@ -96,6 +109,18 @@ class Wanted:
     uses: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     following: tuple[str, ...] = ()
+
+
+def application_root(folder: Path, name: str) -> Path:
+    """The root of an application that is to lie in a folder.
+
+    Raises:
+        OutsideProjectError: A link of that name is there; it may lead anywhere.
+    """
+    root = folder / name
+    if root.is_symlink():
+        raise OutsideProjectError(name, str(root.readlink()))
+    return root
 
 
 def plan_addition(root: Path, wanted: Wanted, manifest: Manifest) -> Plan:

@@ -8,20 +8,24 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Self
 
+from microlith_cli.project import Project
 from microlith_cli.scaffolding.errors import (
     AmbiguousMessageError,
+    NoPackageError,
     UnknownComponentError,
     UnknownMessageError,
     UnreadableSourceError,
 )
 from microlith_cli.scaffolding.fields import ANNOTATIONS, Type, list_of, optional
-from microlith_cli.scaffolding.naming import snake_case, stem_of, words_of
+from microlith_cli.scaffolding.naming import camel_case, snake_case, stem_of, words_of
 from microlith_cli.scaffolding.source_text import string_literal
 
 KIND_OF_BASE = {"Command": "command", "Event": "event", "Query": "query", "Response": "response"}
 FOLDERS = ("commands", "events", "queries")
+_KIND = re.compile(r"(?:Command|Event|Request)$")
 _MOST_FILES = 2000  # of one component; a folder that holds more is not one we were asked about
 _LARGEST = 1 << 20  # bytes
 
@@ -65,7 +69,9 @@ class MessageFound:
     @property
     def stem(self) -> str:
         """What its handler is called after, such as "login" for LoginCommand."""
-        return stem_of(words_of(self.name))
+        module = PurePosixPath(self.path).stem
+        plain = _KIND.sub("", self.name)
+        return module if camel_case(module) == plain else stem_of(words_of(self.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,19 @@ class Sources:
 
     root: Path
     package: str
+
+    @classmethod
+    def of(cls, project: Project) -> Self:
+        """The package of a project's application.
+
+        Raises:
+            ConfigError: The project does not say where its application is.
+            NoPackageError: It is in no package.
+        """
+        package = project.app.partition(":")[0].partition(".")[0]
+        if not (project.root / package).is_dir():
+            raise NoPackageError(project.app, package)
+        return cls(project.root, package)
 
     def components(self) -> list[str]:
         """The names of the components, sorted."""
@@ -114,7 +133,8 @@ class Sources:
             others = [each for each in self.components() if each != component]
             matching = _matching(name, [m for each in others for m in self.messages(each) if m.kind == "event"])
         if not matching:
-            raise UnknownMessageError(name, component, [found.name for found in messages])
+            known = [form for found in messages for form in (camel_case(found.stem), found.name)]
+            raise UnknownMessageError(name, component, known)
         if len(matching) > 1:
             raise AmbiguousMessageError(name, [f"{found.component}.{found.name}" for found in matching])
         return matching[0]
@@ -158,7 +178,8 @@ class Sources:
 
     def _files(self, component: str, folder: str) -> list[Path]:
         below = self.root / self.package / component / folder
-        return sorted(below.rglob("*.py"))[:_MOST_FILES] if below.is_dir() else []
+        found = sorted(below.rglob("*.py"))[:_MOST_FILES] if below.is_dir() else []
+        return [path for path in found if path.is_file()]  # reading a pipe would never end
 
     def _messages_in(self, path: Path, component: str) -> Iterator[MessageFound]:
         shown = path.relative_to(self.root).as_posix()
