@@ -109,6 +109,7 @@ def load_app(project: Project) -> "Microlith":
     from microlith import Microlith  # noqa: PLC0415
 
     if isinstance(app, Microlith):
+        app.trace_directory = project.state  # where `microlith trace` looks, wherever the store is
         return app
     names = [key for key, value in vars(module).items() if isinstance(value, Microlith)]
     raise AppLoadError(
@@ -124,7 +125,7 @@ def _import(module_name: str, project: Project) -> ModuleType:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise _missing_module(error, module_name, project) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a module that ends the process does not end this one
         raise describe_failure(error, project.root) from error
 
 

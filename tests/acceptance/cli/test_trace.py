@@ -1,0 +1,278 @@
+"""`microlith trace`: what was dispatched is found again, by every name it has and in every shape."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import time
+
+import pytest
+
+from tests.acceptance.cli.shop import Tool, environment
+from tests.hostile import TEXTS, unsafe_in
+
+LOGIN = ("dispatch", "LoginCommand", "--email", "ada@example.org", "--sid", "s1", "--password", "right")
+
+
+def dispatched(tool, *arguments):
+    """Dispatch, wait until all is told, and return the correlation id."""
+    accepted = tool(*arguments, "--json")
+    (line,) = (line for line in accepted.lines if "correlationid" in line)
+    return str(line["correlationid"])
+
+
+def traced(tool, *arguments, until):
+    """Trace until the log holds what is waited for: it is written some milliseconds after the fact."""
+    deadline = time.monotonic() + 10
+    while True:
+        ended = tool("trace", *arguments)
+        if until in ended.out or time.monotonic() > deadline:
+            return ended
+
+
+def test_tree_shows_what_one_message_caused(either):
+    correlation = dispatched(either, *LOGIN, "--wait", "GreetedEvent")
+
+    ended = traced(either, correlation, until="GreetedEvent")
+
+    assert ended.code == 0
+    shown = [line.split("✓")[0].rstrip() for line in ended.out.splitlines() if re.search("[►◇]", line)]
+    assert shown == [
+        "► LoginCommand → auth.login",
+        "└╌◇ UserLoggedInEvent → auth.greet",
+        "  └╌◇ GreetedEvent  no handler",
+    ]
+    assert "email=ada@example.org password=*** sid=s1" in ended.out
+
+
+@pytest.mark.parametrize("typed", ["whole", "short", "prefix of short", "@last", "@-1"])
+def test_correlation_is_found_by_every_name_it_has(tool, typed):
+    correlation = dispatched(tool, *LOGIN, "--wait", "GreetedEvent")
+    names = {"whole": correlation, "short": correlation[-8:], "prefix of short": correlation[-8:-3]}
+
+    ended = tool("trace", names.get(typed, typed))
+
+    assert (ended.code, correlation[-8:] in ended.out) == (0, True)
+
+
+def test_failure_is_found_and_says_why_and_where(either):
+    either("dispatch", "FailCommand", "--text", "the cellar is dark", "--wait", "NeverEvent")
+
+    ended = traced(either, "@failed", until="the cellar is dark")
+
+    assert ended.code == 0
+    assert "► FailCommand → auth.fail" in ended.out
+    assert "ValueError: the cellar is dark" in ended.out
+    assert re.search(r"shop/auth/handlers/all\.py:\d+", ended.out)
+
+
+def test_list_shows_the_newest_first(tool):
+    dispatched(tool, *LOGIN, "--wait", "GreetedEvent")
+    tool("dispatch", "FailCommand", "--wait", "NeverEvent")
+
+    head, first, second = tool("trace").out.splitlines()
+
+    assert head.split()[:3] == ["id", "when", "messages"]
+    assert re.match(r"✗ \w{8} +\d+s ago +1 .*► FailCommand +auth.fail ValueError", first)
+    assert re.match(r"✓ \w{8} +\d+s ago +3 .*► LoginCommand", second)
+
+
+def test_list_is_limited_and_filtered(tool):
+    for _ in range(3):
+        dispatched(tool, *LOGIN, "--wait", "GreetedEvent")
+    tool("dispatch", "FailCommand", "--wait", "NeverEvent")
+
+    assert len(tool("trace", "--limit", "2").out.splitlines()) == 3
+    assert len(tool("trace", "--filter", "bus:command data.sid=s1 status:ok").out.splitlines()) == 4
+    assert "FailCommand" in tool("trace", "--filter", "status:failed").out
+
+
+def test_json_is_cloud_events(tool):
+    correlation = dispatched(tool, *LOGIN, "--wait", "GreetedEvent")
+
+    facts = tool("trace", correlation, "--json").lines
+    (listed,) = tool("trace", "--format", "json").lines
+
+    assert {fact["type"] for fact in facts} == {
+        "LoginCommand",
+        "UserLoggedInEvent",
+        "GreetedEvent",
+        "microlith.handled",
+    }
+    assert all(fact["specversion"] == "1.0" and fact["correlationid"] == correlation for fact in facts)
+    assert (listed["type"], listed["outcome"], listed["messages"], listed["failures"]) == ("LoginCommand", "ok", 3, 0)
+    assert all(name.isalnum() and name.islower() for name in listed)
+
+
+def test_lines_are_one_fact_each_and_may_be_filtered(tool):
+    correlation = dispatched(tool, *LOGIN, "--wait", "GreetedEvent")
+
+    every = tool("trace", correlation, "--format", "lines").out.splitlines()
+    events = tool("trace", correlation, "--format", "lines", "--filter", "bus:event -status:ok").out.splitlines()
+    newest = tool("trace", "--format", "lines", "--limit", "1").out.splitlines()
+
+    assert [line.split()[2] for line in every if line.split()[2] != "ok"] == ["command", "event", "event"]
+    assert [line.split()[3] for line in events] == ["UserLoggedInEvent", "GreetedEvent"]
+    assert newest == every[-1:]
+
+
+def test_mermaid_is_a_sequence_diagram(tool):
+    dispatched(tool, *LOGIN, "--wait", "GreetedEvent")
+
+    ended = tool("trace", "@last", "--format", "mermaid")
+
+    assert ended.out.startswith("sequenceDiagram\n    participant p0 as outside\n")
+    assert re.search(r"p0->>p1: LoginCommand \(\d", ended.out)
+
+
+@pytest.mark.parametrize("typed", ["zzzzzzzz", "@-9", "@failed"])
+def test_nothing_found_is_exit_code_1_and_says_where_it_looked(tool, typed):
+    dispatched(tool, *LOGIN, "--wait", "GreetedEvent")
+
+    ended = tool("trace", typed)
+    in_json = tool("trace", typed, "--json")
+
+    assert (ended.code, ended.out) == (1, "")
+    assert "trace.jsonl" in ended.err
+    assert (in_json.code, in_json.lines[0]["exit"]) == (1, 1)
+
+
+@pytest.mark.parametrize("arguments", [(), ("@last",), ("--filter", "status:failed")])
+def test_nothing_traced_yet_is_exit_code_1(tool, arguments):
+    ended = tool("trace", *arguments)
+
+    assert (ended.code, ended.out) == (1, "")
+    assert "Nothing is traced yet" in ended.err
+    assert "microlith run" in ended.err
+
+
+def test_nothing_that_fits_is_exit_code_1(tool):
+    dispatched(tool, *LOGIN, "--wait", "GreetedEvent")
+
+    ended = tool("trace", "--filter", "type:Nobody*")
+
+    assert (ended.code, ended.out) == (1, "")
+    assert "'type:Nobody*'" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--filter", "typ:x"), "Did you mean 'type'?"),
+        (("--format", "mermaid"), "@last"),
+        (("@last", "--filter", "bus:event"), "--format lines"),
+        (("--format", "svg"), "svg"),
+        (("--limit", "0"), "0"),
+    ],
+)
+def test_what_cannot_be_meant_is_exit_code_2(tool, arguments, said):
+    dispatched(tool, *LOGIN, "--wait", "GreetedEvent")
+
+    ended = tool("trace", *arguments)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert said in ended.err
+
+
+def test_following_nothing_is_exit_code_4_with_a_hint(tool):
+    ended = tool("trace", "--follow")
+
+    assert (ended.code, ended.out) == (4, "")
+    assert "microlith run" in ended.err
+
+
+def following(tool, *arguments):
+    """Start to follow, and return once facts come through."""
+    process = tool.start("trace", "--follow", *arguments)
+    deadline = time.monotonic() + 10
+    status = ("trace", "--follow", "--limit", "1", "--json")
+    other = tool.start(*status)
+    while other.poll() is None:
+        assert time.monotonic() < deadline
+        tool("dispatch", "EchoCommand", "--attach")
+    other.communicate()
+    return process
+
+
+def test_following_shows_what_fits_until_the_limit(attached):
+    process = following(attached, "--filter", "type:LoginCommand", "--limit", "2", "--json")
+    correlation = dispatched(attached, *LOGIN, "--wait", "GreetedEvent")
+
+    out, _ = process.communicate(timeout=20)
+
+    facts = [json.loads(line) for line in out.splitlines()]
+    assert [fact["type"] for fact in facts] == ["LoginCommand", "microlith.handled"]
+    assert {fact["correlationid"] for fact in facts} == {correlation}
+    assert process.returncode == 0
+
+
+def test_following_one_correlation_shows_no_other(attached):
+    correlation = dispatched(attached, "dispatch", "SlowCommand", "--seconds", "2")
+    traced(attached, correlation, until="SlowCommand")
+    process = attached.start("trace", correlation, "--follow", "--limit", "2", "--format", "lines")
+    while process.poll() is None:
+        dispatched(attached, "dispatch", "EchoCommand")
+
+    out, _ = process.communicate(timeout=20)
+
+    assert {line.split()[1] for line in out.splitlines()} == {correlation[-8:]}
+    assert [line.split()[3] for line in out.splitlines()] in (
+        ["SlowDoneEvent", "auth.slow"],
+        ["auth.slow", "SlowDoneEvent"],
+    )
+
+
+def test_following_in_a_terminal_draws_live_lines(attached):
+    reader, writer = pty.openpty()
+    command = [*Tool.command, "trace", "--follow", "--filter", "component:auth", "--limit", "40"]
+    with subprocess.Popen(command, cwd=attached.folder, stdout=writer, env=environment()) as process:
+        os.close(writer)
+        while process.poll() is None:
+            attached(*LOGIN, "--wait", "GreetedEvent")
+        shown = b""
+        try:
+            while part := os.read(reader, 65536):
+                shown += part
+        except OSError:  # how a terminal says that it is over
+            pass
+    os.close(reader)
+
+    lines = shown.decode().splitlines()
+    assert len(lines) == 40
+    assert any(re.fullmatch(r"\S+ \w{8} │ ✓ auth\.login  .*", line) for line in lines)
+    assert any(re.fullmatch(r"\S+ \w{8} │ │ ◇ GreetedEvent.*", line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in TEXTS if name not in {"lone surrogates", "null", "long", "long words"}]
+)
+def test_hostile_payload_is_shown_harmlessly_in_every_shape(attached, name):
+    data = json.dumps({"text": TEXTS[name], "tags": [TEXTS[name]]})
+    correlation = dispatched(attached, "dispatch", "EchoCommand", "--data", data, "--wait", "EchoedEvent")
+    traced(attached, correlation, until="EchoedEvent")
+
+    for form in ("tree", "lines", "mermaid", "json"):
+        ended = attached("--color", "always", "trace", correlation, "--format", form)
+        assert ended.code == 0
+        assert not unsafe_in(ended.out)
+        if form == "json":
+            assert ended.lines[0]["data"]["text"] == TEXTS[name]
+
+
+def test_trace_imports_neither_the_users_code_nor_what_is_heavy(tool):
+    dispatched(tool, *LOGIN, "--wait", "GreetedEvent")
+    (tool.folder / "shop" / "app.py").write_text("raise SystemExit('the application was imported')\n", "utf-8")
+
+    ended = subprocess.run(
+        [Tool.command[0], "-X", "importtime", *Tool.command[1:], "trace", "@last"],
+        cwd=tool.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in ended.stderr.splitlines()}
+    assert "► LoginCommand" in ended.stdout
+    assert not imported & {"pydantic", "pydantic_core", "asyncio", "rich", "sqlite3", "watchfiles", "shop"}
