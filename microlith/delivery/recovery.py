@@ -14,9 +14,9 @@ from microlith.messages import stored_names
 
 MAX_ATTEMPTS = 5
 _PAGE = 500
-_COUNTED = 256
-"""Left-over events of a lane whose tries are counted. Whatever kills the process is near the front: what
-came before it was settled."""
+_COUNTED = 32
+"""Left-over messages of a lane whose tries are counted. Whatever kills the process is near the front: a lane
+keeps its order, and what came before was settled."""
 
 
 async def load_pending(delivery: Delivery) -> int:
@@ -63,9 +63,9 @@ async def count_attempt(
 ) -> int | None:
     """Count, durably and before handling, that a left-over message is tried again."""
     lane.counted += 1
-    if not lane.durable or (handling.position is not None and lane.counted > _COUNTED):
+    if not lane.durable or lane.counted > _COUNTED:
         return 2
-    attempts = await delivery.store.begin_again(lane.spec.name, handling.envelope)
+    attempts = 1 + await delivery.store.begin_again(lane.spec.name, handling.envelope)
     if attempts <= MAX_ATTEMPTS:
         return attempts
     reason = f"The process ended {MAX_ATTEMPTS} times while this message was handled."

@@ -20,15 +20,17 @@ class Route:
         kind: Its kind.
         stored: Whether the store records its messages.
         lanes: The lanes of its handlers; at most one for a command or query.
+        projections: How many projections take it; they see it inside the store's commit.
     """
 
-    __slots__ = ("entry", "kind", "lanes", "stored")
+    __slots__ = ("entry", "kind", "lanes", "projections", "stored")
 
     def __init__(self, entry: MessageType) -> None:
         self.entry = entry
         self.kind: Kind = entry.kind
         self.stored = entry.kind in {"command", "event"}
         self.lanes: list[Lane] = []
+        self.projections = 0
 
 
 class Routes:

@@ -33,6 +33,10 @@ class Seen(ReadModel, key="number"):
     audits: int = 0
 
 
+class Poison(Command):
+    """Ask for the end of the process."""
+
+
 def make_bank(directory: str) -> Microlith:
     """Declare the application on a SQLite store in a directory."""
     bank = Component("bank")
@@ -55,6 +59,10 @@ def make_bank(directory: str) -> Microlith:
     @bank.handles(DepositedEvent)
     async def audit(event: DepositedEvent) -> AuditedEvent:
         return AuditedEvent(number=event.number)
+
+    @bank.handles(Poison)
+    async def poison(command: Poison) -> None:
+        os._exit(9)
 
     return Microlith("bank", [bank], store=f"sqlite:{directory}/events.db")
 
@@ -83,6 +91,21 @@ async def run_under_load(directory: str, first: int, *, acknowledge_early: bool)
                 await asyncio.sleep(0)
 
         await asyncio.gather(*(client() for _ in range(20)))
+
+
+async def meet_poison(directory: str) -> None:
+    """Handle a harmless message and then a poisonous one."""
+    async with make_bank(directory) as app:
+        await app.command_bus.execute(Deposit(number=1), until=AuditedEvent)
+        await app.command_bus.dispatch(Poison())
+        await asyncio.sleep(5)
+
+
+async def carry_on(directory: str) -> None:
+    """Carry on what is left, and handle one harmless message."""
+    async with make_bank(directory) as app:
+        await app.command_bus.execute(Deposit(number=os.getpid()), until=AuditedEvent, timeout=20)
+        await asyncio.sleep(0.2)
 
 
 def serve() -> None:
