@@ -57,6 +57,7 @@ class Microlith:
         event_bus: Carries events.
         store_url: Where events are kept: "sqlite:PATH", "sqlite:PATH?durability=fast" or "memory:".
             The environment variable MICROLITH_STORE_URL overrides it.
+        trace_directory: Where the trace log is kept; None: beside the store, and nowhere when that is in memory.
         delivery: The running heart; None while stopped.
         intake: Whether messages from outside are taken.
     """
@@ -84,6 +85,7 @@ class Microlith:
         self.name = name
         self.store_url = store
         self.root = root
+        self.trace_directory: Path | None = None
         self.command_bus = CommandBus(self)
         self.query_bus = QueryBus(self)
         self.event_bus = EventBus(self)
@@ -257,6 +259,9 @@ class Microlith:
         for spec in wiring.handlers:
             lane = self._lane(spec, completion, durable=spec.message.__kind__ != "query")
             delivery.routes.of(spec.message).lanes.append(lane)
+        for projection in wiring.projections:
+            for event in projection.events:
+                delivery.routes.of(event).projections += 1
         for entry in self._subscriptions:
             self._subscribe(delivery, entry, start=False)
         await load_pending(delivery)
@@ -305,15 +310,20 @@ class Microlith:
             lane.start()
 
     def _follow_into_log(self, store: EventStore, url: str, root: Path) -> None:
-        if store.durability == "memory":
-            return
-        directory = (root / url.partition(":")[2].partition("?")[0]).parent
+        directory = self.trace_directory
+        if directory is None:
+            if store.durability == "memory":
+                return
+            directory = (root / url.partition(":")[2].partition("?")[0]).parent
         log, follower = TraceLog(directory), self.tracer.follow()
 
         async def write() -> None:
-            async for facts in follower:
-                log.write(facts)
-            log.write(follower.take())
+            try:
+                async for facts in follower:
+                    log.write(facts)
+                log.write(follower.take())
+            finally:
+                log.close()
 
         self._spawn(write(), "microlith trace log")
 

@@ -240,13 +240,13 @@ class _Summary:
     def row(self, ink: Ink) -> list[Run]:
         """Sum up."""
         runs: list[Run] = [(f"{self._last:12} ", "dim"), (f"{ink.mark('more')} {self.count:,} facts/s", "bold")]
+        runs.append((f"  {ink.mark('ok')} {self._ok:,}" if self._ok else "", "ok"))
+        runs.append((f"  {ink.mark('failed')} {self._failed:,}" if self._failed else "", "failed bold"))
+        runs.append((f"  dropped {self._dropped:,}" if self._dropped else "", "warning"))
         for (kind, name), count in self._types.most_common(_TYPES_SHOWN):
             runs += [("  ", ""), (ink.mark(kind), kind), (f" {one_line(name, 60)} {count:,}", kind)]
         others = len(self._types) - _TYPES_SHOWN
         runs.append((f"  and {plural(others, 'type')} more" if others > 0 else "", "dim"))
-        runs.append((f"  {ink.mark('ok')} {self._ok:,}" if self._ok else "", "ok"))
-        runs.append((f"  {ink.mark('failed')} {self._failed:,}" if self._failed else "", "failed bold"))
-        runs.append((f"  dropped {self._dropped:,}" if self._dropped else "", "warning"))
         slowest = sorted(self._slowest.items(), key=lambda item: -item[1])[:2]
         told = ", ".join(f"{one_line(name, 60)} {duration(ms, ink)}" for name, ms in slowest)
         runs.append((f"  slowest {told}" if told else "", "dim"))

@@ -189,7 +189,7 @@ class TestFlood:
 
         assert READABLE <= len(shown) <= READABLE + 3
         assert len(summary) == 1
-        assert re.search(r"⋮ 1,\d{3} facts/s  ► LoginCommand \d+  ◇ UserLoggedInEvent \d+  ✓ \d+  ✗ \d", summary[0])
+        assert re.search(r"⋮ 1,\d{3} facts/s  ✓ \d+  ✗ \d  ► LoginCommand \d+  ◇ UserLoggedInEvent \d+", summary[0])
         assert "slowest audit.write 391 ms" in summary[0]
 
     def test_failures_are_shown_all_the_same_but_not_without_end(self, tracer, stream):
