@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from microlith.context import Handling
 from microlith.delivery.delivery import Delivery
+from microlith.errors import HandlerFailedError
 from microlith.event_store.protocol import Settlement
 from microlith.handlers.lanes import Lane
 from microlith.messages import stored_names
@@ -71,4 +72,6 @@ async def count_attempt(
     reason = f"The process ended {MAX_ATTEMPTS} times while this message was handled."
     handling.attempt = MAX_ATTEMPTS
     delivery.store.settle(settlement(lane, handling, reason))
+    failure = HandlerFailedError(lane.spec.name, type(handling.envelope.message).__name__, reason)
+    delivery.waits.fail(handling.envelope.correlation_id, failure)
     return None
