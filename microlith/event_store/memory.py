@@ -30,7 +30,7 @@ from microlith.event_store.protocol import (
     Settlement,
     Unit,
 )
-from microlith.event_store.records import AppendedEvent
+from microlith.event_store.records import AppendedEvent, StoredType
 from microlith.messages import Message
 from microlith.serialization import MessageTypes
 
@@ -62,6 +62,7 @@ class MemoryEventStore:
         self._checkpoints: dict[str, tuple[int, set[int]]] = {}
         self._attempts: dict[tuple[str, str], int] = {}
         self._dead_letters: list[DeadLetter] = []
+        self._stored: dict[type, StoredType] = {}
         self._projections = MemoryProjections(())
         self._rebuilding = asyncio.Lock()
 
@@ -227,14 +228,20 @@ class MemoryEventStore:
         return None
 
     def _append(self, envelope: Envelope[Message], stream: str | None) -> AppendedEvent:
-        stream = stream or self._types.of(type(envelope.message)).component
+        stored = self._stored.get(type(envelope.message)) or self._store_type(type(envelope.message))
+        stream = stream or stored.component
         siblings = self._streams.setdefault(stream, [])
-        event = AppendedEvent(envelope, self._types, len(self._log), stream, len(siblings))
+        event = AppendedEvent(envelope, stored, self._types, len(self._log), stream, len(siblings))
         self._log.append(event)
         self._event_ids.add(envelope.message_id)
         siblings.append(event)
         self._correlations.setdefault(envelope.correlation_id, []).append(event)
         return event
+
+    def _store_type(self, cls: type[Message]) -> StoredType:
+        entry = self._types.of(cls)
+        self._stored[cls] = stored = StoredType(len(self._stored), entry.component, entry.name, entry.version)
+        return stored
 
     def _is_settled(self, settlement: Settlement) -> bool:
         if settlement.position is None:

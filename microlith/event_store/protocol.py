@@ -345,7 +345,8 @@ class EventStore(Protocol):
 
     Writes are committed in the order of the calls. Positions are given in commit order and are
     visible in that order: a reader never sees a new event below one it has seen. `done` is called
-    on the loop that opened the store, in commit order, after the commit is durable.
+    on the loop that opened the store, in commit order, after the commit is durable; `record`,
+    `complete` and `settle` are called on that loop, too.
     """
 
     @property

@@ -4,7 +4,7 @@
 SELECT kind, component, type, version FROM types
 
 -- name: select_all
-SELECT position, kind, CAST(head AS BLOB), data, crc FROM events WHERE position > ? ORDER BY position LIMIT ?
+SELECT kind, CAST(head AS BLOB), data, crc FROM events WHERE position > ? ORDER BY position LIMIT ?
 
 -- name: select_all_of_types
 SELECT position, kind, CAST(head AS BLOB), data, crc FROM events
@@ -19,6 +19,9 @@ SELECT position, kind, CAST(head AS BLOB), data, crc FROM events WHERE correlati
 
 -- name: select_chain
 SELECT position, kind, CAST(head AS BLOB), data, crc, checksum FROM events WHERE position > ? ORDER BY position LIMIT ?
+
+-- name: select_positions
+SELECT position FROM events WHERE position > ? ORDER BY position LIMIT ?
 
 -- name: select_last_position
 SELECT coalesce(max(position), -1) FROM events

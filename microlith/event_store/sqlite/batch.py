@@ -27,33 +27,16 @@ class LookUpIdsError(Exception):
     """A message id may have been recorded before: plan again, with the ids looked up. Never leaves the store."""
 
 
-class Prepared:
-    """A message made ready for writing, on the caller's thread.
+Prepared = tuple[Envelope[Any], StoredType, bytes, str, str | None, str]
+"""A message made ready for writing: envelope, type, payload, facts (`write_facts`), stream (None for a command) and
+the beginning of its head (`write_stream`). A tuple, because one is made for every message."""
 
-    Attributes:
-        envelope: The message.
-        stored: Its type.
-        data: Its payload.
-        facts: The rest of its head; see `write_facts`.
-        stream: For an event: its stream. None for a command.
-        prefix: For an event: the beginning of its head; see `write_stream`.
-    """
-
-    __slots__ = ("data", "envelope", "facts", "prefix", "stored", "stream")
-
-    def __init__(
-        self, envelope: Envelope[Any], stored: StoredType, data: bytes, facts: str, stream: str | None, prefix: str
-    ) -> None:
-        self.envelope = envelope
-        self.stored = stored
-        self.data = data
-        self.facts = facts
-        self.stream = stream
-        self.prefix = prefix
+Recording = tuple[Prepared, Done]
+"""One message to record, and who to tell."""
 
 
 class Write:
-    """One all-or-nothing write that waits for its turn.
+    """A unit that waits for its turn.
 
     Attributes:
         messages: What to record.
@@ -61,10 +44,9 @@ class Write:
         letter: The payload for a dead letter, when the settlement is one of failure.
         expected: Last stream position that the writer of the unit has read.
         done: Who to tell; None for a settlement that nobody waits for.
-        size: Bytes of payload.
     """
 
-    __slots__ = ("done", "expected", "letter", "messages", "settlement", "size")
+    __slots__ = ("done", "expected", "letter", "messages", "settlement")
 
     def __init__(
         self,
@@ -79,7 +61,6 @@ class Write:
         self.letter = letter
         self.expected = expected
         self.done = done
-        self.size = sum([len(one.data) for one in messages])
 
 
 def storable(text: str) -> str:
@@ -95,7 +76,7 @@ class Batch:
     """
 
     def __init__(
-        self, session: Session, state: LogState, types: MessageTypes, writes: Sequence[Write], *, look_up: bool
+        self, session: Session, state: LogState, types: MessageTypes, *, suspects: Sequence[str] | None
     ) -> None:
         self.events: list[RecordedEvent] = []
         self._session = session
@@ -114,19 +95,38 @@ class Batch:
         self._finished: dict[tuple[str, int], None] = {}
         self._tried: set[tuple[str, str]] = set()
         self._dead_values: list[Any] = []
-        self._known = self._recorded(writes) if look_up else None
+        self._suspects = suspects
+        self._known: set[str] | None = None
+
+    def look_up(self) -> None:
+        """Look up which of the suspect ids were recorded before."""
+        if self._suspects is not None:
+            ids = to_json(self._suspects).decode()
+            self._known = {found for (found,) in self._session.named("select_recorded", ids)}
+
+    def record(self, message: Prepared) -> Committed:
+        """Plan to record one message; say what will be committed."""
+        envelope, stored, data, facts, stream, prefix = message
+        if self._known is not None:
+            if envelope.message_id in self._known:
+                return Committed((), (envelope.message_id,))
+            self._known.add(envelope.message_id)
+        if stream is None:
+            self._accept(envelope, stored, data, facts)
+            return Committed(())
+        return Committed((self._append(envelope, stored, data, facts, stream, prefix),))
 
     def add(self, write: Write) -> Committed | StoreError:
-        """Plan one write; say what will be committed, or why it will not.
+        """Plan a unit; say what will be committed, or why it will not.
 
         Raises:
             LookUpIdsError: That depends on ids which were not looked up.
         """
         settlement = write.settlement
         if settlement is not None and self._is_settled(settlement):
-            return Committed((), [one.envelope.message_id for one in write.messages])
+            return Committed((), [one[0].message_id for one in write.messages])
         messages = write.messages
-        duplicates: list[str] = []
+        duplicates: Sequence[str] = ()
         if self._known is not None:
             messages, duplicates = self._without_known(messages, self._known)
         if write.expected is not None:
@@ -136,12 +136,13 @@ class Batch:
                     raise LookUpIdsError
                 return conflict
         if self._known is not None:
-            self._known.update(one.envelope.message_id for one in messages)
-        events = [self._append(one, one.stream) for one in messages if one.stream is not None]
-        self.events += events
-        for one in messages:
-            if one.stream is None:
-                self._accept(one)
+            self._known.update(one[0].message_id for one in messages)
+        events: list[RecordedEvent] = []
+        for envelope, stored, data, facts, stream, prefix in messages:
+            if stream is None:
+                self._accept(envelope, stored, data, facts)
+            else:
+                events.append(self._append(envelope, stored, data, facts, stream, prefix))
         if settlement is not None:
             self._settle(settlement, write.letter)
         return Committed(events, duplicates)
@@ -178,16 +179,12 @@ class Batch:
             state.move_checkpoint(handler, checkpoint)
         state.tried -= self._tried
 
-    def _recorded(self, writes: Sequence[Write]) -> set[str]:
-        ids = [one.envelope.message_id for write in writes for one in write.messages]
-        return {message_id for (message_id,) in self._session.named("select_recorded", to_json(ids).decode())}
-
     @staticmethod
     def _without_known(messages: Sequence[Prepared], known: set[str]) -> tuple[list[Prepared], list[str]]:
         fresh: dict[str, Prepared] = {}
         duplicates: list[str] = []
         for one in messages:
-            message_id = one.envelope.message_id
+            message_id = one[0].message_id
             if message_id in known or message_id in fresh:
                 duplicates.append(message_id)
             else:
@@ -195,7 +192,7 @@ class Batch:
         return list(fresh.values()), duplicates
 
     def _conflict(self, messages: Sequence[Prepared], expected: int) -> PositionConflictError | None:
-        stream = next((one.stream for one in messages if one.stream is not None), None)
+        stream = next((one[4] for one in messages if one[4] is not None), None)
         if stream is None:
             return None
         actual = self._stream_head(stream)
@@ -205,24 +202,28 @@ class Batch:
         head = self._streams.get(stream)
         return self._state.stream_head(stream) if head is None else head
 
-    def _append(self, one: Prepared, stream: str) -> RecordedEvent:
+    def _append(
+        self, envelope: Envelope[Any], stored: StoredType, data: bytes, facts: str, stream: str, prefix: str
+    ) -> RecordedEvent:
         self._head = position = self._head + 1
-        self._streams[stream] = stream_position = self._stream_head(stream) + 1
-        head = f"{one.prefix}{stream_position},{one.facts}"
-        stored, data = one.stored, one.data
+        last = self._streams.get(stream)
+        self._streams[stream] = stream_position = (self._state.stream_head(stream) if last is None else last) + 1
+        head = f"{prefix}{stream_position},{facts}"
         raw = head.encode()
         self._checksum = checksum = chained(self._checksum, stored, raw, data)
         self._event_values += (position, stored.number, head, data, checksum, row_crc(position, stored, raw, data))
-        return AppendedEvent(one.envelope, self._types, position, stream, stream_position, data)
+        event = AppendedEvent(envelope, stored, self._types, position, stream, stream_position, data)
+        self.events.append(event)
+        return event
 
-    def _accept(self, one: Prepared) -> None:
+    def _accept(self, envelope: Envelope[Any], stored: StoredType, data: bytes, facts: str) -> None:
         self._sequence = sequence = self._sequence + 1
-        message_id = one.envelope.message_id
+        message_id = envelope.message_id
         self._pending[message_id] = sequence
-        head = f'["",0,{one.facts}'
-        crc = row_crc(sequence, one.stored, head.encode(), one.data)
-        moment = round(one.envelope.time * MICROSECONDS)
-        self._command_values += (sequence, message_id, one.stored.number, moment, head, one.data, crc, "pending")
+        head = f'["",0,{facts}'
+        crc = row_crc(sequence, stored, head.encode(), data)
+        moment = round(envelope.time * MICROSECONDS)
+        self._command_values += (sequence, message_id, stored.number, moment, head, data, crc, "pending")
 
     def _is_settled(self, settlement: Settlement) -> bool:
         if settlement.position is not None:

@@ -6,26 +6,35 @@ be changed, moved or left out behind the others' backs; `verify` and `open` chec
 Opens no connection.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from itertools import repeat
+from operator import xor
 from zlib import crc32
 
 from microlith.errors import CorruptionError, UnknownTypeError
 from microlith.event_store.protocol import RecordedEvent
-from microlith.event_store.records import StoredEvent, StoredType
+from microlith.event_store.records import Decoding, StoredEvent, StoredType
 from microlith.serialization import MessageType, MessageTypes
 
 NO_CHECKSUM = bytes(16)
-Row = tuple[int, int, bytes, bytes, int]
-ChainRow = tuple[int, int, bytes, bytes, int, bytes]
+Row = tuple[int, bytes, bytes, int]
 
 
 class StoredTypes:
-    """The numbers of message types, both ways. Filled when the store is opened."""
+    """The numbers of message types, both ways. Filled when the store is opened.
 
-    def __init__(self, rows: Iterable[tuple[int, str, str, int]] = ()) -> None:
+    Attributes:
+        by_number: Every type that was ever stored.
+        seeds: Where the checksum of a row of each type starts.
+    """
+
+    def __init__(self, rows: Iterable[tuple[int, str, str, int]], types: MessageTypes) -> None:
         self.by_number = {row[0]: StoredType(*row) for row in rows}
         self._by_words = {(one.component, one.type, one.version): one for one in self.by_number.values()}
+        self.seeds = {number: one.seed for number, one in self.by_number.items()}
+        for one in self.by_number.values():
+            one.resolve(types)
 
     def of(self, entry: MessageType) -> StoredType:
         """Return the stored form of a declared type.
@@ -55,22 +64,30 @@ def chained(previous: bytes, stored: StoredType, head: bytes, data: bytes) -> by
     return blake2b(b"".join((previous, stored.words, head, data)), digest_size=16).digest()
 
 
-def read_events(rows: Iterable[Row], numbered: StoredTypes, types: MessageTypes) -> list[RecordedEvent]:
-    """Turn rows into events.
+def read_events(
+    positions: Sequence[int], rows: Sequence[Row], numbered: StoredTypes, decoding: Decoding
+) -> list[RecordedEvent]:
+    """Turn rows and their positions into events.
 
     Raises:
         CorruptionError: Names the first row that does not match its checksum.
     """
-    by_number = numbered.by_number
-    events: list[RecordedEvent] = []
-    append = events.append
-    for position, number, head, data, crc in rows:
-        stored = by_number.get(number)
-        # As row_crc does it; a call for each row would cost a tenth of the whole reading.
-        if stored is None or crc32(data, crc32(head, stored.seed)) ^ position != crc:
-            raise damaged(position)
-        append(StoredEvent(position, stored, head, data, types))
-    return events
+    if not rows:
+        return []
+    numbers, heads, payloads, crcs = zip(*rows, strict=True)
+    try:
+        # As row_crc does it, for all rows at once: that takes half the time.
+        seeds = map(numbered.seeds.__getitem__, numbers)
+        computed = list(map(xor, map(crc32, payloads, map(crc32, heads, seeds)), positions))
+    except KeyError:
+        computed = []
+    if computed != list(crcs):
+        for position, (number, head, data, crc) in zip(positions, rows, strict=True):
+            stored = numbered.by_number.get(number)
+            if stored is None or row_crc(position, stored, head, data) != crc:
+                raise damaged(position)
+    types = map(numbered.by_number.__getitem__, numbers)
+    return list(map(StoredEvent, positions, types, heads, payloads, repeat(decoding)))
 
 
 def damaged(position: int) -> CorruptionError:

@@ -41,7 +41,7 @@ def open_log(session: Session, path: Path, types: MessageTypes) -> LogState:
     else:
         session.transact(lambda: _create(session))
     session.transact(lambda: _register(session, types))
-    numbered = StoredTypes(session.run(reading["select_types"]))
+    numbered = StoredTypes(session.run(reading["select_types"]), types)
     head = int(session.run(reading["select_last_position"])[0][0])
     reader = LogReader(session.run, numbered, types, lambda: head)
     checksum = _check_end(session, reader, head)

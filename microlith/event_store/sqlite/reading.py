@@ -16,7 +16,7 @@ from pydantic_core import to_json
 
 from microlith.errors import CorruptionError, StoreUnavailableError
 from microlith.event_store.protocol import DeadLetter, RecordedEvent
-from microlith.event_store.records import StoredEvent
+from microlith.event_store.records import Decoding, StoredEvent
 from microlith.event_store.sqlite.codec import StoredTypes, chained, damaged, missing, read_events, row_crc
 from microlith.event_store.sqlite.connection import connect_reader
 from microlith.event_store.sqlite.rows import Run
@@ -97,7 +97,7 @@ class LogReader:
     def __init__(self, run: Run, numbered: StoredTypes, types: MessageTypes, head: Callable[[], int]) -> None:
         self._run = run
         self._numbered = numbered
-        self._types = types
+        self._decoding = Decoding(types)
         self._head = head
         self._sql = statements("sqlite_reading.sql")
 
@@ -109,13 +109,17 @@ class LogReader:
         """
         if names is not None:
             numbers = to_json(self._numbered.numbers(names)).decode()
-            rows = self._run(self._sql["select_all_of_types"], (after, numbers, limit))
-            return read_events(rows, self._numbered, self._types)
-        head = self._head()
+            return self._events(self._run(self._sql["select_all_of_types"], (after, numbers, limit)))
+        least = min(self._head() - after, limit)
         rows = self._run(self._sql["select_all"], (after, limit))
-        events = read_events(rows, self._numbered, self._types)
-        self._check_gaps([event.position for event in events], after, min(head, after + limit))
-        return events
+        if len(rows) < least:
+            raise self._missing_after(after, least) or missing(after + 1 + len(rows))
+        # Positions have no gaps, so they are not read but counted; the checksum covers them.
+        positions = range(after + 1, after + 1 + len(rows))
+        try:
+            return read_events(positions, rows, self._numbered, self._decoding)
+        except CorruptionError as error:
+            raise self._missing_after(after, len(rows)) or error from None
 
     def stream(self, stream: str, after: int, limit: int) -> list[RecordedEvent]:
         """Read one stream in order.
@@ -123,8 +127,7 @@ class LogReader:
         Raises:
             CorruptionError: An event is damaged or missing.
         """
-        rows = self._run(self._sql["select_stream"], (stream, after, limit))
-        events = read_events(rows, self._numbered, self._types)
+        events = self._events(self._run(self._sql["select_stream"], (stream, after, limit)))
         for expected, event in enumerate(events, after + 1):
             if event.stream_position != expected:
                 raise CorruptionError(f"stream {stream!r}", f"the event at stream position {expected} is missing")
@@ -132,8 +135,7 @@ class LogReader:
 
     def correlation(self, correlation_id: str) -> list[RecordedEvent]:
         """Read one correlation in order."""
-        rows = self._run(self._sql["select_correlation"], (correlation_id,))
-        return read_events(rows, self._numbered, self._types)
+        return self._events(self._run(self._sql["select_correlation"], (correlation_id,)))
 
     def check_chain(self, after: int, checksum: bytes, limit: int) -> tuple[int, bytes]:
         """Check some events against the checksums that cover all before them.
@@ -141,10 +143,12 @@ class LogReader:
         Returns:
             The last position checked, and its checksum; `after` and `checksum` when there is nothing more.
         """
-        head = self._head()
+        least = min(self._head() - after, limit)
         rows = self._run(self._sql["select_chain"], (after, limit))
-        read_events([row[:5] for row in rows], self._numbered, self._types)
-        self._check_gaps([row[0] for row in rows], after, min(head, after + limit))
+        gap = self._missing_after(after, max(least, len(rows)))
+        if gap is not None:
+            raise gap
+        self._events([row[:5] for row in rows])
         for position, number, raw, data, _, kept in rows:
             checksum = chained(checksum, self._numbered.by_number[number], raw, data)
             if checksum != kept:
@@ -163,7 +167,7 @@ class LogReader:
             stored = self._numbered.by_number.get(number)
             if stored is None or row_crc(sequence, stored, head, data) != crc:
                 raise CorruptionError(f"command {sequence}", "the stored bytes do not match their checksum")
-            found.append((sequence, attempts, StoredEvent(sequence, stored, head, data, self._types)))
+            found.append((sequence, attempts, StoredEvent(sequence, stored, head, data, self._decoding)))
         return found
 
     def failure(self, correlation_id: str) -> tuple[str, str, str] | None:
@@ -186,9 +190,11 @@ class LogReader:
         if found != "ok":
             raise CorruptionError("the database file", str(found))
 
-    @staticmethod
-    def _check_gaps(positions: list[int], after: int, last: int) -> None:
-        """Positions have no gaps: whoever reads must find each one up to the last that was committed before."""
-        if len(positions) < last - after or (positions and positions[-1] - after != len(positions)):
-            there = set(positions)
-            raise missing(next(position for position in range(after + 1, last + 2) if position not in there))
+    def _events(self, rows: Sequence[tuple[int, int, bytes, bytes, int]]) -> list[RecordedEvent]:
+        return read_events([row[0] for row in rows], [row[1:] for row in rows], self._numbered, self._decoding)
+
+    def _missing_after(self, after: int, count: int) -> CorruptionError | None:
+        """Positions have no gaps: find the first of so many that is not there."""
+        there = {position for (position,) in self._run(self._sql["select_positions"], (after, count))}
+        gap = next((position for position in range(after + 1, after + 1 + count) if position not in there), None)
+        return None if gap is None else missing(gap)

@@ -60,7 +60,7 @@ async def checkpoint(writer: Writer, handler: str, start: int) -> tuple[int, fro
 
     def work() -> tuple[int, frozenset[int]]:
         state = writer.state
-        writer.drained()
+        writer.settle_left_over()
         if handler not in state.checkpoints:
             writer.transact(lambda: writer.session.named("insert_checkpoint", handler, start))
             state.checkpoints[handler] = start

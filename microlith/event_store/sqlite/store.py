@@ -34,7 +34,7 @@ from microlith.event_store.protocol import (
     Settlement,
     Unit,
 )
-from microlith.event_store.records import write_facts, write_stream
+from microlith.event_store.records import StoredType, write_facts, write_stream
 from microlith.event_store.sqlite import recovering
 from microlith.event_store.sqlite.batch import Prepared, Write
 from microlith.event_store.sqlite.codec import NO_CHECKSUM
@@ -44,10 +44,13 @@ from microlith.event_store.sqlite.reading import ForkedError, LogReader, Readers
 from microlith.event_store.sqlite.rebuilding import rebuild
 from microlith.event_store.sqlite.rows import SQLiteRows
 from microlith.event_store.sqlite.writer import WAITING_LIMIT, Durability, Writer
+from microlith.messages import Message
 from microlith.serialization import MessageTypes
 
 _MOST_AT_ONCE = 1000
 _PAGE = 1000
+
+Way = tuple[StoredType, str | None, str]
 
 
 class StoreBusyError(StoreUnavailableError):
@@ -75,7 +78,7 @@ class SQLiteEventStore:
         self._types = types
         self._durability: Durability = durability
         self._pid = 0
-        self._prefixes: dict[str, str] = {}
+        self._ways: dict[type[Message], Way] = {}
 
     @property
     def durability(self) -> Durability:
@@ -104,6 +107,7 @@ class SQLiteEventStore:
             ownership.release()
             raise
         self._pid = os.getpid()
+        self._ways = {}
         self._ownership = ownership
         self._writer = writer
         self._readers = Readers(self._path)
@@ -128,12 +132,32 @@ class SQLiteEventStore:
 
     def record(self, envelope: Envelope[Any], done: Done) -> Acceptance:
         """Record one command or event; `done` is called after the commit."""
-        self._hand_in((envelope,), None, None, None, done)
+        if os.getpid() != self._pid:
+            self._check_process()
+        writer = self._writer
+        try:
+            if writer.waiting >= WAITING_LIMIT and envelope.causation_id is None:
+                raise StoreBusyError(writer.waiting)
+            prepared = self._prepare(envelope, None)
+        except MicrolithError as error:
+            done(None, error)
+        else:
+            writer.record((prepared, done))
         return Acceptance.UNDER_WAY
 
     def complete(self, unit: Unit, done: Done) -> None:
         """Write a unit, all or none; `done` is called after the commit."""
-        self._hand_in(unit.envelopes, unit.stream, unit.settlement, unit.expected_position, done)
+        self._check_process()
+        settlement = unit.settlement
+        try:
+            if settlement is None and self._writer.waiting >= WAITING_LIMIT:
+                raise StoreBusyError(self._writer.waiting)
+            messages = [self._prepare(envelope, unit.stream) for envelope in unit.envelopes]
+        except MicrolithError as error:
+            done(None, error)
+        else:
+            letter = None if settlement is None else self._letter(settlement)
+            self._writer.put(Write(messages, settlement, letter, unit.expected_position, done))
 
     def settle(self, settlement: Settlement) -> None:
         """Settle a message whose handler sent nothing; committed within a few milliseconds."""
@@ -143,7 +167,7 @@ class SQLiteEventStore:
     async def flush(self) -> None:
         """Return when everything handed in so far is committed."""
         self._check_process()
-        await self._writer.do(self._writer.drained)
+        await self._writer.do(self._writer.settle_left_over)
 
     async def head(self) -> int:
         """Return the last global position; -1 for an empty log."""
@@ -219,45 +243,24 @@ class SQLiteEventStore:
         await asyncio.to_thread(self._reader.check_structure)
         return position + 1
 
-    def _hand_in(
-        self,
-        envelopes: Sequence[Envelope[Any]],
-        stream: str | None,
-        settlement: Settlement | None,
-        expected: int | None,
-        done: Done,
-    ) -> None:
-        self._check_process()
-        try:
-            messages = [self._prepare(envelope, stream) for envelope in envelopes]
-            if (
-                self._writer.waiting >= WAITING_LIMIT
-                and settlement is None
-                and all(e.causation_id is None for e in envelopes)
-            ):
-                raise StoreBusyError(self._writer.waiting)
-        except MicrolithError as error:
-            done(None, error)
-            return
-        letter = None if settlement is None else self._letter(settlement)
-        self._writer.put(Write(messages, settlement, letter, expected, done))
-
     def _prepare(self, envelope: Envelope[Any], stream: str | None) -> Prepared:
         message = envelope.message
-        entry = self._types.of(type(message))
-        stored = self._writer.state.numbered.of(entry)
         data = self._types.encode(message)
         facts = write_facts(envelope)
-        if entry.kind == "command":
-            return Prepared(envelope, stored, data, facts, None, "")
-        if entry.kind != "event":
+        stored, own_stream, prefix = self._ways.get(type(message)) or self._way(type(message))
+        if own_stream is not None and stream is not None:
+            own_stream, prefix = stream, write_stream(stream)
+        return envelope, stored, data, facts, own_stream, prefix
+
+    def _way(self, cls: type[Message]) -> Way:
+        """Remember what is the same for every message of a class."""
+        entry = self._types.of(cls)
+        if entry.kind not in ("command", "event"):
             raise WrongBusError(entry.name, entry.kind, "event")
-        if stream is not None:
-            return Prepared(envelope, stored, data, facts, stream, write_stream(stream))
-        prefix = self._prefixes.get(entry.component)
-        if prefix is None:
-            prefix = self._prefixes[entry.component] = write_stream(entry.component)
-        return Prepared(envelope, stored, data, facts, entry.component, prefix)
+        stored = self._writer.state.numbered.of(entry)
+        stream = entry.component if entry.kind == "event" else None
+        self._ways[cls] = way = (stored, stream, "" if stream is None else write_stream(stream))
+        return way
 
     def _letter(self, settlement: Settlement) -> bytes | None:
         if settlement.error is None:

@@ -1,8 +1,8 @@
 """The writer: one thread, one connection, many callers' writes in one commit.
 
-Callers put writes in a queue and go on. The thread takes what has gathered, commits it at once, and tells all callers
-with one call into their loop, in the order of the commit. Settlements that nobody waits for are left to gather for a
-few milliseconds. A failed commit ends all writing: what became of it is unknown, and it is never tried again.
+The thread commits what was handed over together, and tells all callers with one call into their loop, in the order of
+the commit. A failed commit ends all writing: what became of it is unknown, and it is never tried again. After a failure
+that was definite, such as a full disk, writing goes on.
 
 Reads nothing for others; see `reading`.
 """
@@ -10,19 +10,19 @@ Reads nothing for others; see `reading`.
 import asyncio
 import sqlite3
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from itertools import repeat
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any, Generic, Literal, TypeVar
 
-from microlith.errors import CorruptionError, StoreError, StoreUnavailableError, UnknownOutcomeError
-from microlith.event_store.protocol import Committed, Done, Projecting
-from microlith.event_store.sqlite.batch import Batch, LookUpIdsError, Write
+from microlith.errors import StoreError, StoreUnavailableError, UnknownOutcomeError
+from microlith.event_store.protocol import Committed, Projecting
+from microlith.event_store.sqlite.batch import Batch, LookUpIdsError, Recording, Write
 from microlith.event_store.sqlite.connection import connect_writer, judge
+from microlith.event_store.sqlite.handover import HandOver
 from microlith.event_store.sqlite.opening import open_log
-from microlith.event_store.sqlite.projecting import ProjectionRaisedError, Projections
+from microlith.event_store.sqlite.projecting import ProjectionRaisedError, Projections, Stopped
 from microlith.event_store.sqlite.reading import LogReader
 from microlith.event_store.sqlite.session import Session, WriteFailed
 from microlith.event_store.sqlite.state import LogState
@@ -30,10 +30,10 @@ from microlith.serialization import MessageTypes
 
 T = TypeVar("T")
 Durability = Literal["durable", "fast"]
-Told = tuple[Done, Committed | None, StoreError | None]
+Writable = Recording | Write
+Outcome = Committed | StoreError
 
 WAITING_LIMIT = 100_000
-LINGER_SECONDS = 0.004
 _MOST_WRITES = 1000
 _MOST_BYTES = 8 * 1024 * 1024
 
@@ -49,7 +49,7 @@ class Job(Generic[T]):
 
 
 class Writer:
-    """The thread that writes. After `start`, the attributes are set; they belong to the thread, others may look.
+    """The thread that writes. The attributes belong to the thread; others may look, once it has started.
 
     Attributes:
         failure: Why it stopped writing for good.
@@ -68,22 +68,18 @@ class Writer:
         self._types = types
         self._durability = durability
         self._loop = asyncio.get_running_loop()
-        self._items: deque[Write | Job[Any]] = deque()
-        self._wake: SimpleQueue[None] = SimpleQueue()
-        self._idle = False
-        self._lingering = False
-        self._opened = False
+        self._items: HandOver[Writable | Job[Any]] = HandOver(self._loop)
+        self._thread: threading.Thread | None = None
         self._giving_up = False
         self._stopping = False
         self._closed = False
         self._ended = False
         self._unwritten: list[Write] = []
-        self._thread: threading.Thread | None = None
 
     @property
     def waiting(self) -> int:
         """How many writes wait for their turn."""
-        return len(self._items)
+        return self._items.waiting
 
     async def start(self, projections: Sequence[Projecting]) -> None:
         """Start the thread; return when the log is open and the projections are up to date."""
@@ -94,8 +90,8 @@ class Writer:
         self._thread.start()
         try:
             await asyncio.wrap_future(opened)
-            self._opened = True
         except BaseException:
+            self._giving_up = True
             await self.stop()
             raise
 
@@ -103,39 +99,38 @@ class Writer:
         """Finish what waits, close the connection and end the thread."""
         if self._closed or self._thread is None:
             return
-        self._giving_up = not self._opened
         stopped = asyncio.wrap_future(self.submit(self._stop))
         self._closed = True
         await asyncio.wait([stopped])
-        # A settlement that cannot be written now is handled again after the next start; that is its promise.
-        stopped.cancelled() or stopped.exception()
+        if not stopped.cancelled():
+            # A settlement that cannot be written now is handled again after the next start: that is what it promises.
+            stopped.exception()
         self._thread.join()
 
-    def put(self, write: Write) -> None:
-        """Queue a write. From any thread."""
+    def record(self, recording: Recording) -> None:
+        """Queue one message to be recorded."""
         if self._closed or self.failure is not None:
-            self._refuse(write)
-            return
-        self._items.append(write)
-        if self._idle or (self._lingering and write.done is not None):
-            self._rouse()
-        if self._ended:  # the thread ended between the first look and now
-            self._refuse_all()
+            self._tell([recording], self._refusal())
+        else:
+            self._items.put(recording)
 
-    def _rouse(self) -> None:
-        self._idle = self._lingering = False  # one token is enough; a spare one only makes the thread look again
-        self._wake.put(None)
+    def put(self, write: Write) -> None:
+        """Queue a unit, or a settlement that nobody waits for."""
+        if self._closed or self.failure is not None:
+            self._tell([write], self._refusal())
+        elif write.done is None:
+            self._items.put_patiently(write)
+        else:
+            self._items.put(write)
 
     def submit(self, work: Callable[[], T]) -> "Future[T]":
         """Queue something to do on the thread, after the writes before it."""
         job = Job(work)
         if self._closed:
-            job.future.set_exception(self._closed_error())
+            job.future.set_exception(self._refusal())
             return job.future
-        self._items.append(job)
-        if self._idle or self._lingering:
-            self._rouse()
-        if self._ended:
+        self._items.put_at_once(job)
+        if self._ended:  # the thread ended just now, and will not look again
             self._refuse_all()
         return job.future
 
@@ -143,24 +138,33 @@ class Writer:
         """Do something on the thread and return what it returns."""
         return await asyncio.wrap_future(self.submit(work))
 
+    # From here on, on the thread.
+
     def transact(self, work: Callable[[], T]) -> T:
-        """Run something as one transaction; on the writer's thread, inside a job."""
-        if self.failure is not None:
-            raise self._refusal()
-        self._settle_left_over()
+        """Run something as one transaction, inside a job."""
+        self.settle_left_over()
         try:
             return self.session.transact(work)
         except WriteFailed as failed:
             self._note(failed)
             raise failed.error from failed
 
-    def drained(self) -> None:
-        """Do nothing but fail when something before it could not be written; on the thread, inside a job."""
+    def settle_left_over(self) -> None:
+        """Write the settlements that could not be written before.
+
+        Raises:
+            StoreError: They still cannot.
+        """
         if self.failure is not None:
             raise self._refusal()
-        self._settle_left_over()
-
-    # On the thread, from here on.
+        if self._unwritten:
+            writes, self._unwritten = self._unwritten, []
+            try:
+                self._transact_writes(writes)
+            except WriteFailed as failed:
+                self._note(failed)
+                self._keep_unwritten(writes)
+                raise failed.error from failed
 
     def _run(self, opened: "Future[None]", projections: Sequence[Projecting]) -> None:
         try:
@@ -172,9 +176,9 @@ class Writer:
         try:
             self._open(connection, opened, projections)
             while not self._stopping:
-                self._work_off(self._take())
+                self._work_off(self._items.take())
         except Exception as error:
-            self.failure = self.failure or StoreUnavailableError(f"{type(error).__name__}: {error}")
+            self.failure = self.failure or UnknownOutcomeError(f"{type(error).__name__}: {error}")
             raise
         finally:
             self._refuse_all()
@@ -193,7 +197,8 @@ class Writer:
             self._stopping = True
             opened.set_exception(self._meaning(error))
         else:
-            opened.set_result(None)
+            if opened.set_running_or_notify_cancel():
+                opened.set_result(None)
 
     def _meaning(self, error: Exception) -> Exception:
         if isinstance(error, WriteFailed):
@@ -202,45 +207,22 @@ class Writer:
             return judge(error, "begin", self._path)[0]
         return error
 
-    def _take(self) -> list[Write | Job[Any]]:
-        """Wait for something to do, then take all there is, up to a limit."""
-        while not self._items:
-            self._idle = True
-            if not self._items:  # looked at again: it may have come before `_idle` was seen
-                self._wake.get()
-            self._idle = False
-        taken = self._pop()
-        if all(type(item) is Write and item.done is None for item in taken):
-            self._lingering = True
-            try:
-                self._wake.get(timeout=LINGER_SECONDS)
-            except Empty:
-                pass
-            finally:
-                self._lingering = False
-            taken += self._pop()
-        return taken
-
-    def _pop(self) -> list[Write | Job[Any]]:
-        items, taken, size = self._items, [], 0
-        for _ in range(min(len(items), _MOST_WRITES)):
-            item = items.popleft()
-            taken.append(item)
-            if type(item) is Write:
-                size += item.size
-                if size > _MOST_BYTES:
-                    break
-        return taken
-
-    def _work_off(self, items: Sequence[Write | Job[Any]]) -> None:
-        writes: list[Write] = []
+    def _work_off(self, items: Sequence[Writable | Job[Any]]) -> None:
+        """Commit writes together, up to a limit; do jobs in between."""
+        writes: list[Writable] = []
+        size = 0
         for item in items:
-            if isinstance(item, Write):
-                writes.append(item)
+            if isinstance(item, Job):
+                self._commit(writes)
+                writes, size = [], 0
+                self._do(item)
+                self._items.note_taken(1)
                 continue
-            self._commit(writes)
-            writes = []
-            self._do(item)
+            writes.append(item)
+            size += len(item[0][2]) if isinstance(item, tuple) else sum([len(message[2]) for message in item.messages])
+            if len(writes) >= _MOST_WRITES or size > _MOST_BYTES:
+                self._commit(writes)
+                writes, size = [], 0
         self._commit(writes)
 
     def _do(self, job: Job[Any]) -> None:
@@ -251,70 +233,60 @@ class Writer:
         except Exception as error:  # noqa: BLE001 (handed to whoever waits for the job)
             job.future.set_exception(error)
 
-    def _commit(self, writes: list[Write]) -> None:
+    def _commit(self, fresh: list[Writable]) -> None:
         """Write many in one transaction, and tell everybody."""
-        if not writes:
+        if not fresh:
             return
+        self._items.note_taken(len(fresh))
         if self.failure is not None:
-            for write in writes:
-                self._refuse(write)
+            self._tell(fresh, self._refusal())
             return
-        writes = self._unwritten + writes
+        writes: list[Writable] = [*self._unwritten, *fresh]
         self._unwritten = []
         try:
             outcomes = self._transact_writes(writes)
         except WriteFailed as failed:
             self._note(failed)
-            self._tell([(write.done, None, failed.error) for write in writes if write.done is not None])
+            self._tell(writes, failed.error)
             self._keep_unwritten(writes)
-            return
         except Exception as error:
             self.failure = UnknownOutcomeError(f"{type(error).__name__}: {error}")
-            self._tell([(write.done, None, self.failure) for write in writes if write.done is not None])
+            self._tell(writes, self.failure)
             raise
-        self._tell(
-            [
-                (write.done, None, outcome) if isinstance(outcome, StoreError) else (write.done, outcome, None)
-                for write, outcome in zip(writes, outcomes, strict=True)
-                if write.done is not None
-            ]
-        )
+        else:
+            self._tell(writes, outcomes)
 
-    def _transact_writes(self, writes: Sequence[Write]) -> list[Committed | StoreError]:
+    def _transact_writes(self, writes: Sequence[Writable]) -> list[Outcome]:
         try:
-            return self._try_writes(writes, carefully=False)
+            return self._try_writes(writes, None)
         except (sqlite3.IntegrityError, LookUpIdsError, ProjectionRaisedError):
-            return self._try_writes(writes, carefully=True)
+            messages = [one for item in writes for one in (item[:1] if isinstance(item, tuple) else item.messages)]
+            return self._try_writes(writes, [message[0].message_id for message in messages])
 
-    def _try_writes(self, writes: Sequence[Write], *, carefully: bool) -> list[Committed | StoreError]:
-        def work() -> tuple[Batch, list[Committed | StoreError], dict[str, tuple[int, str]]]:
-            batch = Batch(self.session, self.state, self._types, writes, look_up=carefully)
-            outcomes = [batch.add(write) for write in writes]
+    def _try_writes(self, writes: Sequence[Writable], suspects: Sequence[str] | None) -> list[Outcome]:
+        batch = Batch(self.session, self.state, self._types, suspects=suspects)
+
+        def work() -> tuple[list[Outcome], Stopped]:
+            batch.look_up()
+            record, add = batch.record, batch.add
+            outcomes = [record(item[0]) if isinstance(item, tuple) else add(item) for item in writes]
             batch.write()
-            stopped = self.projections.apply(batch.events, carefully=carefully) if batch.events else {}
-            return batch, outcomes, stopped
+            if not batch.events:
+                return outcomes, {}
+            return outcomes, self.projections.apply(batch.events, carefully=suspects is not None)
 
-        batch, outcomes, stopped = self.session.transact(work)
+        outcomes, stopped = self.session.transact(work)
         batch.adopt()
-        self.projections.adopt(self.state.head, stopped)
+        if batch.events:
+            self.projections.adopt(self.state.head, stopped)
         return outcomes
 
-    def _keep_unwritten(self, writes: Sequence[Write]) -> None:
+    def _keep_unwritten(self, writes: Sequence[Writable]) -> None:
         """Keep the settlements of a batch that certainly failed, to be written with the next."""
         if self.failure is None:
-            self._unwritten = [write for write in writes if write.done is None]
+            self._unwritten = [item for item in writes if isinstance(item, Write) and item.done is None]
             if len(self._unwritten) > WAITING_LIMIT:
                 self.failure = StoreUnavailableError(f"{len(self._unwritten)} settlements could not be written")
-
-    def _settle_left_over(self) -> None:
-        if self._unwritten:
-            writes, self._unwritten = self._unwritten, []
-            try:
-                self._transact_writes(writes)
-            except WriteFailed as failed:
-                self._note(failed)
-                self._keep_unwritten(writes)
-                raise failed.error from failed
 
     def _note(self, failed: WriteFailed) -> None:
         if not failed.usable:
@@ -323,50 +295,44 @@ class Writer:
     def _stop(self) -> None:
         self._stopping = True
         if self.failure is None:
-            self._settle_left_over()
+            self.settle_left_over()
 
     def _refuse_all(self) -> None:
         """Leave nobody waiting."""
         self._closed = self._ended = True
-        while True:
-            try:
-                item = self._items.popleft()
-            except IndexError:
-                return
-            if isinstance(item, Write):
-                self._refuse(item)
+        for item in self._items.take_left_over():
+            if not isinstance(item, Job):
+                self._tell([item], self._refusal())
             elif item.future.set_running_or_notify_cancel():
-                item.future.set_exception(self._closed_error())
-
-    def _refuse(self, write: Write) -> None:
-        if write.done is not None:
-            self._tell([(write.done, None, self._closed_error() if self.failure is None else self._refusal())])
+                item.future.set_exception(self._refusal())
 
     def _refusal(self) -> StoreError:
-        """Build the error for a write that comes after the one that failed: it certainly did not happen."""
-        if isinstance(self.failure, UnknownOutcomeError | CorruptionError | StoreUnavailableError):
-            return StoreUnavailableError(
-                f"it stopped writing after an error: {self.failure}",
-                hint="Restart; the store is checked when it is opened.",
-            )
-        return StoreUnavailableError("it stopped writing")
+        """Build the error for a write that comes too late: it certainly did not happen."""
+        if self.failure is None:
+            return StoreUnavailableError("it is closed", hint="Send while the application runs.")
+        return StoreUnavailableError(
+            f"it stopped writing after an error: {self.failure}",
+            hint="Restart; the store is checked when it is opened.",
+        )
 
-    @staticmethod
-    def _closed_error() -> StoreError:
-        return StoreUnavailableError("it is closed", hint="Send while the application runs.")
-
-    def _tell(self, told: list[Told]) -> None:
-        if told:
-            try:
-                self._loop.call_soon_threadsafe(_deliver, self._loop, told)
-            except RuntimeError:
-                # The loop was closed under the store: there is nobody left to tell.
-                self._stopping = True
-
-
-def _deliver(loop: asyncio.AbstractEventLoop, told: Sequence[Told]) -> None:
-    for done, committed, error in told:
+    def _tell(self, writes: Sequence[Writable], outcomes: Sequence[Outcome] | StoreError) -> None:
+        """Tell everybody what became of their writes, with one call into the loop."""
         try:
-            done(committed, error)
-        except Exception as raised:  # noqa: BLE001 (one caller's fault must not keep the others from being told)
-            loop.call_exception_handler({"message": "a caller of the event store failed", "exception": raised})
+            self._loop.call_soon_threadsafe(_deliver, self._loop, writes, outcomes)
+        except RuntimeError:  # the loop was closed under the store: there is nobody left to tell
+            self._stopping = True
+
+
+def _deliver(
+    loop: asyncio.AbstractEventLoop, writes: Sequence[Writable], outcomes: Sequence[Outcome] | StoreError
+) -> None:
+    for item, outcome in zip(writes, repeat(outcomes) if isinstance(outcomes, StoreError) else outcomes, strict=False):
+        done = item[1] if isinstance(item, tuple) else item.done
+        if done is not None:
+            try:
+                if isinstance(outcome, Committed):
+                    done(outcome, None)
+                else:
+                    done(None, outcome)
+            except Exception as raised:  # noqa: BLE001 (one caller's fault must not keep the others from being told)
+                loop.call_exception_handler({"message": "a caller of the event store failed", "exception": raised})
