@@ -1,9 +1,9 @@
 """The settings of a project: `[tool.microlith]` in its pyproject.toml, then the environment.
 
-Each value remembers where it came from. A variable's name is the key in capitals:
-`MICROLITH_STORE_URL` overrides `store.url`.
+Each value remembers where it came from: `MICROLITH_STORE_URL` overrides `store.url`. A setting that nothing
+would obey is an error, for it must not look as if it did.
 
-Reads only; checks no meaning.
+Opens nothing that a setting names.
 """
 
 import os
@@ -14,28 +14,17 @@ from typing import Any
 
 import tomli
 
-from microlith_cli.errors import ConfigError
+from microlith_cli.errors import ConfigError, nearest
 
-# What may be set. Free tables (per-message buses) end in a dot.
-KEYS = (
-    "app",
-    "store.url",
-    "buses.command",
-    "buses.query",
-    "buses.event",
-    "buses.routes.",
-    "redact",
-    "watch",
-    "profile",
-)
 VARIABLES = {
     "MICROLITH_APP": "app",
     "MICROLITH_STORE_URL": "store.url",
     "MICROLITH_COMMAND_BUS": "buses.command",
     "MICROLITH_QUERY_BUS": "buses.query",
     "MICROLITH_EVENT_BUS": "buses.event",
-    "MICROLITH_PROFILE": "profile",
 }
+KEYS = tuple(VARIABLES.values())
+TRANSPORTS = ("memory:",)  # what the buses can be carried by
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +89,7 @@ def read_config(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     """Read the settings from a pyproject.toml and the environment.
 
     Raises:
-        ConfigError: The file cannot be read, or `[tool.microlith]` is no table.
+        ConfigError: The file cannot be read, `[tool.microlith]` is no table, or it says what nothing would obey.
     """
     document = read_toml(path)
     table = tool_table(document)
@@ -108,7 +97,24 @@ def read_config(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     for variable, key in VARIABLES.items():
         if environ.get(variable):
             settings[key] = Setting(environ[variable], variable)
+    for key, setting in settings.items():
+        _check(key, setting)
     return Config(settings, document)
+
+
+def _check(key: str, setting: Setting) -> None:
+    if key not in KEYS:
+        close = nearest(key, KEYS)
+        raise ConfigError(
+            f"There is no setting {key!r} (in {setting.origin}, under [tool.microlith]).",
+            hint=f"Did you mean {close!r}?" if close else f"The settings are {', '.join(KEYS)}.",
+        )
+    if key.startswith("buses.") and setting.value not in TRANSPORTS:
+        raise ConfigError(
+            f"{key} is {setting.value!r} (set by {setting.origin}); this version carries messages by "
+            f"{', '.join(TRANSPORTS)} only.",
+            hint="Take the setting out; nothing is carried otherwise without a word.",
+        )
 
 
 def tool_table(document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -159,14 +159,21 @@ def _payload(entry: Mapping[str, Any], wish: Wish, base: Mapping[str, Any]) -> d
         can_ask=lambda each: _somebody_is_there() and (each.is_secret or each.name in entry["secrets"]),
     )
     for secret in secrets:
-        # Imports termios; only for a person at a terminal.
-        from getpass import getpass  # noqa: PLC0415
-
-        put(payload, secret.path, getpass(f"{secret.name}: "))
+        put(payload, secret.path, _ask(f"{secret.name}: "))
     check(payload)
     if len(json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()) > MAX_PAYLOAD:
         raise UnsafeJsonError(f"it has more than {MAX_PAYLOAD} bytes")
     return payload
+
+
+def _ask(question: str) -> str:
+    # Imports termios; only for a person at a terminal.
+    from getpass import getpass  # noqa: PLC0415
+
+    try:
+        return getpass(question)
+    except EOFError:  # Ctrl-D means the same here as Ctrl-C
+        raise KeyboardInterrupt from None
 
 
 def _somebody_is_there() -> bool:

@@ -20,7 +20,7 @@ app = "shop.app:app"
 APP = """
 from microlith import Microlith
 
-app = Microlith("shop", components="shop", store="memory:")
+app = Microlith("shop", components="shop")
 """
 MESSAGES = '''
 from decimal import Decimal

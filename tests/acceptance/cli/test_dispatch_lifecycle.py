@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -50,25 +52,46 @@ def test_hostile_text_never_reaches_the_terminal(attached, text):
     assert (shown.code, lines.code, failed.code) == (0, 0, 1)
 
 
-def test_secret_that_is_left_out_is_asked_for_without_echo(either):
+@contextmanager
+def at_a_terminal(tool: Tool, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Run the tool at a terminal of its own; gives the process and the terminal's other end."""
     master, slave = pty.openpty()
-    command = ["dispatch", "LoginCommand", "--email", "a", "--sid", "s", "--wait", "UserLoggedInEvent"]
-    process = either.start(*command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    process = tool.start(*arguments, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
     os.close(slave)
-    seen = b""
     try:
-        while b"password: " not in seen:
-            seen += read_some(master)
-        os.write(master, b"right\n")
-        while b"user_id" not in seen:
-            seen += read_some(master)
-        assert process.wait(20) == 0
+        yield process, master
     finally:
         process.kill()
         process.wait()
         os.close(master)
 
+
+LOGIN = ("dispatch", "LoginCommand", "--email", "a", "--sid", "s", "--wait", "UserLoggedInEvent")
+
+
+def test_secret_that_is_left_out_is_asked_for_without_echo(either):
+    with at_a_terminal(either, *LOGIN) as (process, terminal):
+        seen = read_until(terminal, b"password: ")
+        os.write(terminal, b"right\n")
+        seen += read_until(terminal, b"user_id")
+
+        assert process.wait(20) == 0
     assert b"right" not in seen
+
+
+def test_end_of_input_instead_of_a_secret_is_exit_code_130(attached):
+    with at_a_terminal(attached, *LOGIN) as (process, terminal):
+        read_until(terminal, b"password: ")
+        os.write(terminal, b"\x04")
+
+        assert process.wait(20) == 130
+
+
+def read_until(terminal: int, wanted: bytes) -> bytes:
+    seen = b""
+    while wanted not in seen:
+        seen += read_some(terminal)
+    return seen
 
 
 def read_some(master: int) -> bytes:
@@ -105,6 +128,26 @@ def test_running_microlith_that_dies_while_waited_for_is_exit_code_4(tmp_path):
 
     assert process.returncode == 4
     assert "went away before it had answered" in err
+
+
+def test_running_microlith_that_hangs_is_exit_code_4(tmp_path):
+    folder = write_shop(tmp_path)
+    running = start_run(folder)
+    running.send_signal(signal.SIGSTOP)
+    try:
+        ended = Tool(folder)("dispatch", "CurrentUserRequest", "--id", "7", "--json")
+    finally:
+        running.send_signal(signal.SIGCONT)
+        stop(running)
+
+    assert (ended.code, ended.lines[0]["error"]["type"]) == (4, "NoAnswerError")
+
+
+def test_verbose_shows_the_tree_of_a_success_too(attached):
+    ended = attached("-v", "dispatch", "UserLoggedInEvent", "--sid", "a", "--user-id", "9", "--wait", "GreetedEvent")
+
+    assert ended.code == 0
+    assert "auth.greet" in ended.err
 
 
 def test_pipe_that_nobody_reads_is_left_quietly(attached):

@@ -1,6 +1,5 @@
 """What `microlith dispatch` refuses: wrong flags, wrong payloads, and nobody to talk to. Nothing hangs."""
 
-import json
 import socket
 
 import pytest
@@ -101,14 +100,12 @@ def test_payload_beyond_the_limits_is_refused_before_it_is_sent(attached, payloa
 
 
 def test_payload_at_the_limit_is_accepted(attached):
-    frame = len('{"text":""}')
-    payload = json.dumps({"text": "x" * (MAX_PAYLOAD - frame)}, separators=(",", ":"))
+    payload = '{"sid":"' + "x" * (MAX_PAYLOAD - len('{"sid":"","user_id":"7"}')) + '","user_id":"7"}'
     assert len(payload) == MAX_PAYLOAD
 
-    ended = attached("dispatch", "EchoCommand", "--data", "-", "--json", stdin=payload)
+    ended = attached("dispatch", "UserLoggedInEvent", "--data", "-", "--wait", "GreetedEvent", stdin=payload)
 
-    assert ended.code == 0, ended.err
-    assert len(ended.lines[0]["data"]["text"]) == MAX_PAYLOAD - frame
+    assert (ended.code, ended.out.splitlines()[1]) == (0, "  user_id  7"), ended.err
 
 
 def test_attaching_where_nothing_runs_is_exit_code_4(tool):

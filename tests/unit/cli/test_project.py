@@ -74,6 +74,25 @@ def test_environment_overrides_the_file_and_each_value_knows_its_origin(tmp_path
     assert (config.get("buses.event", "memory:"), config.origin("buses.event")) == ("memory:", "default")
 
 
+@pytest.mark.parametrize(
+    ("text", "environment", "said", "hint"),
+    [
+        ("ap = 'x:app'", {}, "There is no setting 'ap' (in pyproject.toml", "Did you mean 'app'?"),
+        ("[tool.microlith.store]\nulr = 'memory:'", {}, "no setting 'store.ulr'", "Did you mean 'store.url'?"),
+        ("[tool.microlith.buses]\nevent = 'kafka://x'", {}, "buses.event is 'kafka://x'", "Take the setting out"),
+        ("", {"MICROLITH_COMMAND_BUS": "rabbitmq://x"}, "set by MICROLITH_COMMAND_BUS", "Take the setting out"),
+    ],
+)
+def test_setting_that_nothing_would_obey_is_an_error(tmp_path, text, environment, said, hint):
+    write(tmp_path, {"pyproject.toml": f"[tool.microlith]\n{text}\n"})
+
+    with pytest.raises(ConfigError) as caught:
+        read_config(tmp_path / "pyproject.toml", environment)
+
+    assert said in str(caught.value)
+    assert hint in caught.value.hint
+
+
 LOAD = """
 import sys
 from pathlib import Path
