@@ -20,8 +20,8 @@ from microlith.errors import MicrolithError
 from microlith.handlers.declared import HandlerSpec
 from microlith.handlers.injection import Call
 
-_YIELD_EVERY = 128
-"""Messages handled in a row before other tasks get a turn."""
+_TURN = 0.001
+"""Seconds a worker goes on without a pause before other tasks get a turn."""
 
 _NOT_STARTED = float("inf")
 """A moment that lies in no past: the handler of a slot is not being called."""
@@ -156,11 +156,11 @@ class Lane:
 
     async def _work(self, slot: Slot) -> None:
         queue, completion = self.queue, self._completion
-        in_a_row = 0
+        turn_ends = monotonic() + _TURN
         while not self._closing:
             if not queue:
                 await self._rest()
-                in_a_row = 0
+                turn_ends = monotonic() + _TURN
                 continue
             slot.handling = handling = queue.popleft()
             if handling.position is not None:
@@ -186,10 +186,9 @@ class Lane:
             if finishing is not None:
                 await finishing
             slot.handling = None
-            in_a_row += 1
-            if in_a_row >= _YIELD_EVERY:
-                in_a_row = 0
+            if handling.ended >= turn_ends:
                 await asyncio.sleep(0)
+                turn_ends = monotonic() + _TURN
 
     async def _rest(self) -> None:
         """Fetch what was missed, or wait for something to do."""
