@@ -4,6 +4,7 @@ Reads the project where a new file depends on one that is there; writes nothing.
 """
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from microlith_cli.scaffolding import naming
@@ -60,6 +61,8 @@ def app(name: str, *, bare: bool) -> Wanted:
     following = [f"cd {name}", "microlith run"]
     if not bare:
         files |= render("auth", values) | _packages(name, "auth")
+        if find_spec("argon2") is None:
+            following.insert(1, "pip install -e .")
         following += [
             "microlith dispatch RegisterCommand --email a@b.c --wait UserRegisteredEvent",
             "microlith dispatch LoginCommand --email a@b.c --wait UserLoggedInEvent --fail-on LoginErrorRaised",
@@ -185,8 +188,11 @@ def projection(sources: Sources, target: str, fields: Sequence[str], on: Sequenc
         raise InvalidNameError("a projection", typed, problem, hint="Shorten it.")
     events = [sources.find_message(name, owner, kinds=("event",), elsewhere=True) for name in dict.fromkeys(on)]
     folds = [_fold(row_name, parsed, event) for event in events]
-    if any(fold["function"] == module for fold in folds):
-        raise InvalidNameError("a projection", typed, "its functions are called so", hint="Choose another name.")
+    functions = [module, *(fold["function"] for fold in folds)]
+    if len(set(functions)) < len(functions):
+        raise InvalidNameError(
+            "a projection", typed, "two of its functions would be called the same", hint="Rename it."
+        )
     values = {
         "app": sources.package,
         "component": owner,
@@ -246,7 +252,8 @@ def _handler_files(
     imports = _imports(sources, own, message_names, _sample_imports(made))
     files = _package(sources, owner, "handlers") | render(template, {**values, "imports": imports})
     if samples is not None and answers is not None:
-        handles = (f"{sources.package}.{owner}.handlers.{function}", function)
+        # Under a name of its own: pytest would take an imported `test_this` for a test.
+        handles = (f"{sources.package}.{owner}.handlers.{function}", f"{function} as handle")
         tested = {("microlith", "Microlith") if found.kind == "query" else handles}
         imports = _imports(sources, tested, message_names, _sample_imports((*found.fields, *made)))
         files |= render(f"{template}_test", {**values, "imports": imports})

@@ -26,6 +26,7 @@ _KIND = re.compile(r"_(?:command|event|request)$")
 # What the generated project imports: an application of that name would hide it.
 _IMPORTED = frozenset({"argon2", "microlith", "microlith_cli", "mypy", "pydantic", "pytest", "pytest_asyncio", "ruff"})
 _BESIDE = frozenset({"test", "tests"})  # Python's own tests, and what lies beside the application's package
+_TYPES = frozenset({"date", "datetime"})  # types of fields, imported by these names
 _SUFFIXES = {
     "command": re.compile(r"_command$"),
     "event": re.compile(r"_event$"),
@@ -71,7 +72,7 @@ def component_name(name: str) -> str:
     _check_package("a component", name)
     if name == "app":
         _refuse("a component", name, "the application is in app.py", "Name it by what it is about.")
-    if hasattr(builtins, name):
+    if hasattr(builtins, name) or name in _TYPES:
         _refuse("a component", name, "it would hide Python's own name", "Name it by what it is about.")
     return name
 
@@ -164,7 +165,7 @@ def _check_package(what: str, name: str) -> None:
 
 
 def _check_module(what: str, name: str, module: str) -> None:
-    if keyword.iskeyword(module) or module in {"", "command", "event", "query", "table"}:
+    if keyword.iskeyword(module) or module in {"", "command", "event", "query", "table"} | _TYPES:
         _refuse(what, name, "that word is taken in the code around it", "Say more of what it does.")
 
 

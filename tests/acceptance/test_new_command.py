@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import stat
 import subprocess
 import sys
@@ -200,6 +201,33 @@ def test_wrong_usage_writes_nothing(shop, capsys, arguments):
     assert said.err.startswith("error ")
     assert "Traceback" not in said.err
     assert files(shop) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answers", "made"),
+    [
+        (["new"], ["app", "shop"], "shop/shop/auth/__init__.py"),
+        (["new", "app", "--bare"], ["shop"], "shop/shop/app.py"),
+    ],
+)
+def test_new_asks_at_a_terminal(tmp_path, arguments, answers, made):
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "w", encoding="utf-8") as terminal:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "microlith_cli", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=theirs,
+            stderr=theirs,
+            stdout=subprocess.DEVNULL,
+        )
+        os.close(theirs)
+        terminal.write("".join(f"{answer}\n" for answer in answers))
+        terminal.flush()
+        code = running.wait(timeout=30)
+
+    assert code == 0
+    assert (tmp_path / made).is_file()
 
 
 def test_part_of_no_project_is_refused(tmp_path, monkeypatch, capsys):

@@ -51,6 +51,7 @@ def add_one_of_every_kind(project, component: str, prefix: str) -> None:
         lambda: kinds.component(project, component),
         lambda: kinds.message(project, "command", f"{component}.{prefix[:50]}go", FIELDS),
         lambda: kinds.message(project, "command", f"{component}.{prefix[:50]}rest", []),
+        lambda: kinds.message(project, "command", f"{component}.TestThis", ["number:int"]),
         lambda: kinds.message(project, "event", f"{component}.{prefix[:50]}gone", FIELDS),
         lambda: kinds.message(project, "event", f"{component}.GoErrorRaised", ["why:str"]),
         lambda: kinds.message(project, "query", f"{component}.{prefix[:50]}where", FIELDS, FIELDS),

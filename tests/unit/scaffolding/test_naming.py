@@ -52,7 +52,7 @@ def test_app_name_is_refused(name):
     assert caught.value.exit == 2
 
 
-@pytest.mark.parametrize("name", [*HOSTILE, "app", "list", "str", "id"])
+@pytest.mark.parametrize("name", [*HOSTILE, "app", "list", "str", "id", "date"])
 def test_component_name_is_refused(name):
     with pytest.raises(InvalidNameError):
         naming.component_name(name)
@@ -95,7 +95,17 @@ def test_query_names_its_response():
 
 @pytest.mark.parametrize(
     "name",
-    [*(name for name in HOSTILE if name != "Shop"), "Class", "Import", "a__b", "a_", "camelCase", "Command", "Event"],
+    [
+        *(name for name in HOSTILE if name != "Shop"),
+        "Class",
+        "Import",
+        "a__b",
+        "a_",
+        "camelCase",
+        "Command",
+        "Event",
+        "Date",
+    ],
 )
 @pytest.mark.parametrize("kind", ["command", "event", "query"])
 def test_message_name_is_refused_unless_it_is_camel_or_snake(kind, name):
