@@ -107,7 +107,7 @@ class Delivery:
     def deliver(self, envelope: Envelope[Any], route: Route, position: int | None = None) -> None:
         """Hand an accepted message to the tracer, to the waits and to the lanes of its handlers."""
         lanes = route.lanes
-        self.tracer.sent(envelope, len(lanes) + route.projections, position)
+        self.tracer.sent(envelope, len(lanes), position, route.projections)
         self.waits.offer(envelope)
         for lane in lanes:
             if position is None or not lane.durable:

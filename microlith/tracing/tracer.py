@@ -10,6 +10,8 @@ Never raises into the application and never waits for a follower.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from linecache import getline
+from pathlib import Path
 from time import monotonic, time
 from types import TracebackType
 from typing import Any
@@ -120,11 +122,11 @@ class Tracer:
         for follower in list(self._followers):
             follower.close()
 
-    def sent(self, envelope: Envelope[Any], handlers: int, position: int | None) -> None:
-        """Note that a message was accepted, and how many handlers take it."""
+    def sent(self, envelope: Envelope[Any], handlers: int, position: int | None, projections: int = 0) -> None:
+        """Note that a message was accepted, and how many handlers and projections take it."""
         self._sent.append(envelope)
         if self._followers:
-            self._keep((_SENT, envelope, handlers, position))
+            self._keep((_SENT, envelope, handlers, position, projections))
 
     def handled(self, handling: Handling, error: BaseException | None = None, sent: Sequence[str] = ()) -> None:
         """Note that a handling is finished: its error, or the ids of the messages it sent."""
@@ -195,10 +197,12 @@ class Tracer:
             record = self._backlog.popleft()
             yield self._sent_fact(*record[1:]) if record[0] == _SENT else self._handled_fact(*record[1:])
 
-    def _sent_fact(self, envelope: Envelope[Any], handlers: int, position: int | None) -> Fact:
+    def _sent_fact(self, envelope: Envelope[Any], handlers: int, position: int | None, projections: int) -> Fact:
         fact = self._types.cloud_event(envelope, self._source)
         data = fact.pop("data")
         fact["handlers"] = handlers
+        if projections:
+            fact["projections"] = projections
         if position is not None:
             fact["position"] = position
         self._sequence += 1
@@ -249,9 +253,19 @@ def describe_error(error: BaseException, secrets: Iterable[str] = ()) -> dict[st
     shown: dict[str, Any] = {"type": type(error).__name__, "message": scrub(str(error), hidden)[:2000]}
     frame = _innermost(error.__traceback__)
     if frame is not None:
-        shown["file"] = frame.tb_frame.f_code.co_filename
+        file = frame.tb_frame.f_code.co_filename
+        shown["file"] = _from_here(file)
         shown["line"] = frame.tb_lineno
+        if source := getline(file, frame.tb_lineno).strip():
+            shown["source"] = scrub(source, hidden)[:200]
     return shown
+
+
+def _from_here(file: str) -> str:
+    try:
+        return file.removeprefix(f"{Path.cwd()}/")
+    except FileNotFoundError:  # the folder the process runs in was removed
+        return file
 
 
 def _innermost(traceback: TracebackType | None) -> TracebackType | None:

@@ -22,6 +22,7 @@ from microlith_cli.causation.nodes import (
     moment,
     read_handling,
     read_message,
+    takers,
 )
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "kind_of",
     "moment",
     "read_handling",
+    "takers",
 ]
 
 

@@ -64,6 +64,7 @@ class Message:
         kind: "command", "query", "response" or "event"; empty where the message itself is not in the facts.
         time: When it was made, seconds since the epoch; None when unknown.
         handlers: How many handlers take it; None when unknown.
+        projections: How many projections take it; they did so when it was accepted.
         position: Of an event, its global position.
         data: Its payload, secrets masked.
         cause: The message id of its parent; None for a first message.
@@ -77,6 +78,7 @@ class Message:
     component: str = ""
     time: float | None = None
     handlers: int | None = None
+    projections: int = 0
     position: int | None = None
     data: Any = None
     cause: str | None = None
@@ -86,7 +88,7 @@ class Message:
     @property
     def unhandled(self) -> bool:
         """Whether it is an event that nobody takes."""
-        return self.kind == "event" and self.handlers == 0
+        return self.kind == "event" and self.handlers == 0 and not self.projections
 
     @property
     def waiting(self) -> int:
@@ -106,6 +108,14 @@ def moment(text: Any) -> float | None:
         return datetime.fromisoformat(text).timestamp()
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def takers(fact: Fact) -> str:
+    """Say of an event who takes it beside its handlers: "2 projections", or "no handler"; empty for other messages."""
+    projections = _whole(fact.get("projections")) or 0
+    if projections:
+        return "1 projection" if projections == 1 else f"{projections} projections"
+    return "no handler" if kind_of(fact) == "event" and fact.get("handlers") == 0 else ""
 
 
 def kind_of(fact: Fact) -> str:
@@ -145,6 +155,7 @@ def read_message(fact: Fact, message: Message) -> None:
     message.component = _text(fact.get("component"))
     message.time = moment(fact.get("time"))
     message.handlers = _whole(fact.get("handlers"))
+    message.projections = _whole(fact.get("projections")) or 0
     message.position = _whole(fact.get("position"))
     message.data = fact.get("data")
     message.cause = cause_of(fact) or None

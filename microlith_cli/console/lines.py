@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from typing import TextIO
 
-from microlith_cli.causation import HANDLED, STARTED, Fact, cause_of, id_of, kind_of, read_handling
+from microlith_cli.causation import HANDLED, STARTED, Fact, cause_of, id_of, kind_of, read_handling, takers
 from microlith_cli.console.ink import Ink, duration, one_line
 from microlith_cli.console.payload import payload_line
 from microlith_cli.console.plain import write
@@ -80,9 +80,9 @@ def _words(fact: Fact, ink: Ink) -> list[str]:
         return [f"{name:8}", said]
     kind = kind_of(fact)
     position = f"#{one_line(fact['position'])}" if "position" in fact else ""
-    unhandled = "(no handler)" if kind == "event" and fact.get("handlers") == 0 else ""
+    taken = f"({takers(fact)})" if takers(fact) else ""
     words = [f"{kind:8}", one_line(fact.get("type")), f"id={one_line(id_of(fact)[-8:])}", position]
-    return [*words, payload_line(fact.get("data"), _LONGEST_PAYLOAD), unhandled]
+    return [*words, payload_line(fact.get("data"), _LONGEST_PAYLOAD), taken]
 
 
 def _handling_words(fact: Fact, ink: Ink) -> list[str]:

@@ -15,7 +15,18 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TextIO
 
-from microlith_cli.causation import HANDLED, STARTED, Fact, Handling, cause_of, id_of, kind_of, moment, read_handling
+from microlith_cli.causation import (
+    HANDLED,
+    STARTED,
+    Fact,
+    Handling,
+    cause_of,
+    id_of,
+    kind_of,
+    moment,
+    read_handling,
+    takers,
+)
 from microlith_cli.console.ink import GROUPS, Ink, Run, cells, clock, duration, one_line, plural, width_of
 from microlith_cli.console.lines import error_words, notice_words
 from microlith_cli.console.payload import payload_line
@@ -183,8 +194,8 @@ class LiveTracer:
     def _message(self, fact: Fact) -> list[Run]:
         kind, ink = kind_of(fact), self._ink
         position = f" #{one_line(fact['position'])}" if "position" in fact else ""
-        unhandled = "  no handler" if kind == "event" and fact.get("handlers") == 0 else ""
-        runs = [(ink.mark(kind), kind), (f" {one_line(fact.get('type'))}", kind), (position + unhandled, "dim")]
+        taken = f"  {takers(fact)}" if takers(fact) else ""
+        runs = [(ink.mark(kind), kind), (f" {one_line(fact.get('type'))}", kind), (position + taken, "dim")]
         payload = payload_line(fact.get("data"), max(0, ink.width - width_of(runs)))
         return [*runs, (f"  {payload}" if payload else "", "dim")]
 

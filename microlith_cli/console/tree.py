@@ -252,7 +252,7 @@ def _remark(message: Message) -> str:
         return "no handler"
     if message.waiting:
         return "not handled yet" if not message.handlings else f"{plural(message.waiting, 'handler')} to come"
-    return ""
+    return plural(message.projections, "projection") if message.projections else ""
 
 
 def _telling(tree: Tree) -> set[str]:

@@ -130,11 +130,15 @@ def _bus(asked: Condition) -> tuple[Test, Side]:
 def _status(asked: Condition) -> tuple[Test, Side]:
     status = _one_of(asked, _STATUSES)
     if status == "unhandled":
-        return lambda fact: fact.get("bus") == "event" and fact.get("handlers") == 0, "message"
+        return _is_unhandled, "message"
     if status == "running":
         return lambda fact: fact.get("type") == "microlith.started", "handling"
     outcomes = {"failed", "timeout"} if status == "failed" else {status}
     return lambda fact: _handled(fact, "outcome") in outcomes, "handling"
+
+
+def _is_unhandled(fact: Fact) -> bool:
+    return fact.get("bus") == "event" and fact.get("handlers") == 0 and not fact.get("projections")
 
 
 def _duration(asked: Condition) -> tuple[Test, Side]:

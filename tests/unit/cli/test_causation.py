@@ -188,6 +188,15 @@ def test_chain_of_a_hundred_thousand_messages_is_a_tree():
     assert time.process_time() - started < 5
 
 
+def test_event_that_a_projection_takes_is_neither_unhandled_nor_unfinished():
+    story = Story()
+    story.message("KeptEvent", "event", projections=1)
+
+    tree = build_tree(story.correlation, story.facts)
+
+    assert (tree.unhandled, tree.outcome, tree.roots[0].projections) == (0, "ok", 1)
+
+
 def test_several_correlations_become_several_trees():
     first, second = login_story(1), login_story(2)
     mixed = [fact for pair in zip(first.facts, second.facts, strict=True) for fact in pair]

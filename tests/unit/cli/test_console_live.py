@@ -117,6 +117,18 @@ def test_failure_in_a_live_line_says_on_what_why_and_where(tracer, stream):
     ) in stream.getvalue()
 
 
+def test_event_that_a_projection_takes_is_not_called_unhandled(tracer, stream):
+    story = Story()
+    story.message("KeptEvent", "event", projections=1)
+
+    tracer.facts(story.facts)
+    show_lines(story.facts, stream)
+
+    live, line = stream.getvalue().splitlines()
+    assert live.endswith("◇ KeptEvent #0  1 projection")
+    assert line.endswith("#0 (1 projection)")
+
+
 def test_long_wait_in_the_queue_is_pointed_out(tracer, stream):
     story = Story()
     message = story.message("Ping")

@@ -128,6 +128,7 @@ def test_event_nobody_handles_and_command_not_handled_yet_are_pointed_out():
     story = Story()
     story.message("Ping")
     story.message("PingedEvent", "event")
+    story.message("KeptEvent", "event", projections=2)
     busy = story.message("BusyEvent", "event", handlers=3)
     story.handled(busy, "a.one")
 
@@ -135,6 +136,7 @@ def test_event_nobody_handles_and_command_not_handled_yet_are_pointed_out():
 
     assert "► Ping  not handled yet" in shown
     assert "◇ PingedEvent  no handler" in shown
+    assert "◇ KeptEvent  2 projections" in shown
     assert "◇ BusyEvent  2 handlers to come" in shown
     assert "unfinished" in shown.splitlines()[0]
 

@@ -205,6 +205,7 @@ def test_handling_does_not_pass(text):
 def test_event_that_nobody_handles_is_unhandled():
     assert passes("status:unhandled", LOGGED_IN)
     assert not passes("status:unhandled", {**LOGGED_IN, "handlers": 2})
+    assert not passes("status:unhandled", {**LOGGED_IN, "projections": 1})
     assert not passes("status:unhandled", {**LOGGED_IN, "bus": "query"})
 
 
