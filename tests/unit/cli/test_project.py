@@ -99,7 +99,9 @@ from pathlib import Path
 from microlith_cli.errors import AppLoadError
 from microlith_cli.project import find_project, load_app
 try:
-    print(load_app(find_project(Path(sys.argv[1]))).name)
+    app = load_app(find_project(Path(sys.argv[1])))
+    print(app.name)
+    print(app.store_url)
 except AppLoadError as error:
     print(error)
     print(error.hint)
@@ -108,7 +110,7 @@ except AppLoadError as error:
 
 
 def load(root: Path) -> list[str]:
-    """Load a project's application in a process of its own; gives its name, or error, hint and source line."""
+    """Load a project's application in a process of its own; gives its name and store, or error, hint, source line."""
     ended = subprocess.run([sys.executable, "-c", LOAD, root], capture_output=True, text=True, check=True)
     return ended.stdout.splitlines()
 
@@ -119,7 +121,14 @@ GOOD = 'from microlith import Microlith\n\napp = Microlith("shop", components=[]
 def test_app_is_loaded_from_a_path_with_spaces_and_umlauts(tmp_path):
     root = write(tmp_path / "mein größtes Projekt", {"pyproject.toml": HEAD, "shop/app.py": GOOD})
 
-    assert load(root) == ["shop"]
+    assert load(root) == ["shop", "sqlite:.microlith/events.db"]
+
+
+def test_store_of_the_settings_is_the_one_that_is_used(tmp_path):
+    settings = HEAD + '[tool.microlith.store]\nurl = "memory:"\n'
+    root = write(tmp_path, {"pyproject.toml": settings, "shop/app.py": GOOD})
+
+    assert load(root) == ["shop", "memory:"]
 
 
 @pytest.mark.parametrize(
