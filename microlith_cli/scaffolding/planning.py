@@ -8,6 +8,7 @@ Reads only.
 
 import stat
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -164,7 +165,9 @@ def inside(root: Path, path: str) -> Path:
     try:
         parent = target.parent.resolve()
         within = parent.is_relative_to(root.resolve())
-    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+        with suppress(FileNotFoundError, NotADirectoryError):
+            parent.stat()  # finds links in a circle, which `resolve` does not name from Python 3.13 on
+    except (OSError, RuntimeError) as error:  # RuntimeError: the same, before Python 3.13
         raise OutsideProjectError(path, f"nowhere ({error})") from error
     if not within:
         raise OutsideProjectError(path, str(parent))

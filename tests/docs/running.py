@@ -4,6 +4,7 @@
 """
 
 import ast
+import builtins
 import inspect
 import re
 import sys
@@ -28,6 +29,8 @@ VARYING = (
 async def run_page(page: Path) -> None:
     """Run a page's blocks from the first to the last; stop what they have started."""
     module = ModuleType(NAME)
+    # A module that is not imported has none, and Python 3.13 looks for them.
+    vars(module)["__builtins__"] = builtins
     sys.modules[NAME] = module
     try:
         for block, expected in python_blocks(page):
