@@ -1,11 +1,8 @@
 """The page about the command line says what the tool says."""
 
-import pytest
-
 from tests.meta.cli_docs import BLOCK, LISTED, LISTED_NAME, PAGE, updated
 
 
-@pytest.mark.skipif(not PAGE.exists(), reason="the page is not written yet")
 def test_page_shows_the_help_of_every_command_as_it_is_printed():
     page = PAGE.read_text("utf-8")
 
