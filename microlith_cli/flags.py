@@ -1,20 +1,28 @@
 """Flags for the fields of a message: `--email`, `--address.city`, `--tag a --tag b`, `--no-active`.
 
-The schema says which flags there are and which of them take a value. All that is wrong is told at once.
+The schema says which flags there are, which of them take a value, and which JSON value their text becomes.
+All that is wrong is told at once.
 
 Knows no option of any command, and sends nothing.
 """
 
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from shlex import quote
 from typing import Any
 
-from microlith_cli.errors import PayloadError, nearest
-from microlith_cli.schema import Field, Schema
+from microlith_cli.errors import PayloadError, UnsafeJsonError, nearest
+from microlith_cli.schema import KINDS, Field, Schema
+from microlith_cli.strict_json import parse
 
+_FLOAT_DIGITS = 15
+_TRUE = frozenset({"true", "yes", "on", "1"})
+_FALSE = frozenset({"false", "no", "off", "0"})
+_INTEGER = re.compile(r"[+-]?\d{1,4000}")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 ESCAPE = "field."  # `--field.NAME` is the field NAME, even where a command has an option of that name
 
 
@@ -84,6 +92,26 @@ def example(type_name: str, schema: Schema, taken: Sequence[str]) -> str:
     return " ".join(words)
 
 
+def read(field: Field, text: str) -> Any:
+    """Turn the text of a flag into the JSON value that its field takes.
+
+    Raises:
+        ValueError: It cannot be one; the text says what it must be.
+    """
+    kinds = field.kinds
+    if "null" in kinds and text == "null":
+        return None
+    if field.choices and not field.is_list:
+        return _choose(text, field.choices)
+    # A Decimal is a number or a text: what a float cannot hold exactly goes as a text.
+    exact = "string" in kinds and sum(map(str.isdigit, text)) > _FLOAT_DIGITS
+    if not exact and (value := _read_scalar(text, kinds)) is not None:
+        return value
+    if "string" in kinds:
+        return text
+    return _read_json(text, kinds, field.kind)
+
+
 class _Reader:
     """Reads flags one after another into a payload."""
 
@@ -130,11 +158,11 @@ class _Reader:
 
     def _put(self, field: Field, text: str) -> None:
         if not field.is_list or (text == "null" and "null" in field.kinds):
-            put(self.payload, field.path, field.read(text))
+            put(self.payload, field.path, read(field, text))
             return
         items = self._lists.setdefault(field.path, [])
         if text != "[]":
-            items.append(field.item.read(text))
+            items.append(read(field.item, text))
         put(self.payload, field.path, items)
 
 
@@ -158,3 +186,44 @@ def _problem(field: str, problem: str, close: str | None = None) -> dict[str, An
 
 def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _choose(text: str, choices: Sequence[Any]) -> Any:
+    """Find the choice that was meant. Raises ValueError: none was."""
+    for value in choices:
+        if text == (value if isinstance(value, str) else json.dumps(value)):
+            return value
+    shown = [str(value) for value in choices]
+    close = nearest(text, shown)
+    raise ValueError(f"must be one of {', '.join(shown)}" + (f"; did you mean {close}?" if close else ""))
+
+
+def _read_scalar(text: str, kinds: Sequence[str]) -> Any:
+    """Read a number or a truth value; None when the text is neither, of those that are asked for."""
+    if "integer" in kinds and _INTEGER.fullmatch(text):
+        return int(text)
+    if "number" in kinds and _NUMBER.fullmatch(text):
+        return float(text)
+    if "boolean" in kinds and text.lower() in _TRUE | _FALSE:
+        return text.lower() in _TRUE
+    return None
+
+
+def _read_json(text: str, kinds: Sequence[str], wanted: str) -> Any:
+    """Read JSON of one of some types. Raises ValueError: it is not, or it is no JSON."""
+    try:
+        value = parse(text.encode("utf-8", "surrogatepass"))
+    except UnsafeJsonError:
+        if not kinds:
+            return text
+        raise ValueError(f"must be {_article(wanted)}") from None
+    named = "array" if isinstance(value, list) else KINDS.get(type(value), "object")
+    if kinds and named not in kinds:
+        raise ValueError(f"must be {_article(wanted)}")
+    return value
+
+
+def _article(word: str) -> str:
+    if word.startswith("any"):
+        return word
+    return f"an {word}" if word[0] in "aeiou" else f"a {word}"

@@ -1,25 +1,15 @@
 """The fields of a message, as its JSON schema describes them: their names, types, defaults and secrets.
 
-Reads schemas as pydantic writes them. Turns text into the JSON value that a field takes; whether an address
-is one, or a number in range, is left to the microlith that gets it.
+Reads schemas as pydantic writes them; whether a value fits one is left to the microlith that gets it.
 
 Knows no command line and no message type.
 """
 
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from microlith_cli.errors import UnsafeJsonError, nearest
-from microlith_cli.strict_json import parse
-
 _DEEPEST = 4  # levels of nested objects that are shown; deeper ones can still be given
-_FLOAT_DIGITS = 15
-_TRUE = frozenset({"true", "yes", "on", "1"})
-_FALSE = frozenset({"false", "no", "off", "0"})
-_INTEGER = re.compile(r"[+-]?\d{1,4000}")
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _FORMATS = {
     "date": "2026-01-31",
     "date-time": "2026-01-31T12:00:00Z",
@@ -29,7 +19,7 @@ _FORMATS = {
     "uri": "https://example.org",
     "uuid": "0190b6f4-7c1e-7a31-8d57-3f6f6c2f1a10",
 }
-_KINDS: dict[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
+KINDS: dict[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 Node = Mapping[str, Any]
 
@@ -65,7 +55,7 @@ class Field:
     @property
     def kinds(self) -> tuple[str, ...]:
         """The JSON types it takes; empty when it takes anything."""
-        return tuple(dict.fromkeys(kind for node in self.alternatives for kind in _kinds(node)))
+        return tuple(dict.fromkeys(kind for node in self.alternatives for kind in kinds_of(node)))
 
     @property
     def is_list(self) -> bool:
@@ -86,12 +76,12 @@ class Field:
     def choices(self) -> tuple[Any, ...]:
         """The values it is limited to; empty when it is not."""
         nodes = self.item.alternatives if self.is_list else self.alternatives
-        return tuple(value for node in nodes for value in _choices(node))
+        return tuple(value for node in nodes for value in choices_of(node))
 
     @property
     def item(self) -> "Field":
         """What a list holds, as a field of the same name."""
-        array = next(node for node in self.alternatives if "array" in _kinds(node))
+        array = next(node for node in self.alternatives if "array" in kinds_of(node))
         return Field(self._schema, self.path, array.get("items") or {}, required=True)
 
     @property
@@ -113,18 +103,18 @@ class Field:
             return "|".join(str(value) for value in self.choices)
         if self.is_list:
             return f"list of {self.item.kind}"
-        words = [_word(node) for node in self.alternatives if _kinds(node) != ("null",)]
+        words = [_word(node) for node in self.alternatives if kinds_of(node) != ("null",)]
         return " or ".join(dict.fromkeys(words)) or "null"
 
     @property
     def sample(self) -> Any:
         """A value that would likely fit."""
-        node = next((node for node in self.alternatives if _kinds(node) != ("null",)), {})
+        node = next((node for node in self.alternatives if kinds_of(node) != ("null",)), {})
         if examples := self._given.get("examples") or node.get("examples"):
             return examples[0]
         if self.choices:
             return self.choices[0]
-        kinds = _kinds(node)
+        kinds = kinds_of(node)
         if "integer" in kinds or "number" in kinds:
             least = node.get("minimum", node.get("exclusiveMinimum", 0))
             return int(least) + ("minimum" not in node)
@@ -132,25 +122,6 @@ class Field:
             return {} if "object" in kinds else True
         known = _FORMATS.get(str(node.get("format") or self.path[-1]))
         return known or f"some-{self.path[-1].replace('_', '-')}".ljust(node.get("minLength", 0), "x")
-
-    def read(self, text: str) -> Any:
-        """Turn the text of a flag into the value that goes into the payload.
-
-        Raises:
-            ValueError: It cannot be one; the text says what it must be.
-        """
-        kinds = self.kinds
-        if "null" in kinds and text == "null":
-            return None
-        if self.choices and not self.is_list:
-            return _choose(text, self.alternatives)
-        # A Decimal is a number or a text: what a float cannot hold exactly goes as a text.
-        exact = "string" in kinds and sum(map(str.isdigit, text)) > _FLOAT_DIGITS
-        if not exact and (value := _read_scalar(text, kinds)) is not None:
-            return value
-        if "string" in kinds:
-            return text
-        return _read_json(text, kinds, self.kind)
 
     def _all(self) -> Iterator[Node]:
         yield self._given
@@ -231,7 +202,7 @@ class Schema:
                     yield field
 
     def _missing(self, node: Node, value: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Field]:
-        parts = [part for part in self.alternatives(node) if _kinds(part) != ("null",)]
+        parts = [part for part in self.alternatives(node) if kinds_of(part) != ("null",)]
         if len(parts) != 1 or len(path) > _DEEPEST:
             return  # which of several is meant, the receiver says
         (part,) = parts
@@ -245,64 +216,23 @@ class Schema:
                 yield from self._missing(inner, given, (*path, key))
 
 
-def _kinds(node: Node) -> tuple[str, ...]:
-    """The JSON types of one alternative; a list of choices has those of its values."""
+def kinds_of(node: Node) -> tuple[str, ...]:
+    """The JSON types of one alternative; where it is a choice, those of its values."""
     if (kind := node.get("type")) is not None:
         return tuple(kind) if isinstance(kind, list) else (str(kind),)
-    return tuple(dict.fromkeys(_KINDS.get(type(value), "object") for value in _choices(node)))
+    return tuple(dict.fromkeys(KINDS.get(type(value), "object") for value in choices_of(node)))
 
 
-def _choices(node: Node) -> tuple[Any, ...]:
+def choices_of(node: Node) -> tuple[Any, ...]:
+    """The values that one alternative is limited to."""
     return (node["const"],) if "const" in node else tuple(node.get("enum", ()))
 
 
 def _word(node: Node) -> str:
     """One alternative for people."""
-    if choices := _choices(node):
+    if choices := choices_of(node):
         return "|".join(str(value) for value in choices)
     if "format" in node:
         return str(node["format"])
     words = {"string": "text", "object": "JSON object", "array": "JSON list"}
-    return " or ".join(words.get(kind, kind) for kind in _kinds(node)) or "any JSON"
-
-
-def _choose(text: str, alternatives: Sequence[Node]) -> Any:
-    """Find the choice that was meant. Raises ValueError: none was."""
-    choices = [value for node in alternatives for value in _choices(node)]
-    for value in choices:
-        if text == (value if isinstance(value, str) else json.dumps(value)):
-            return value
-    shown = [str(value) for value in choices]
-    close = nearest(text, shown)
-    raise ValueError(f"must be one of {', '.join(shown)}" + (f"; did you mean {close}?" if close else ""))
-
-
-def _read_scalar(text: str, kinds: Sequence[str]) -> Any:
-    """Read a number or a truth value; None when the text is neither, of those that are asked for."""
-    if "integer" in kinds and _INTEGER.fullmatch(text):
-        return int(text)
-    if "number" in kinds and _NUMBER.fullmatch(text):
-        return float(text)
-    if "boolean" in kinds and text.lower() in _TRUE | _FALSE:
-        return text.lower() in _TRUE
-    return None
-
-
-def _read_json(text: str, kinds: Sequence[str], wanted: str) -> Any:
-    """Read JSON of one of some types. Raises ValueError: it is not, or it is no JSON."""
-    try:
-        value = parse(text.encode("utf-8", "surrogatepass"))
-    except UnsafeJsonError:
-        if not kinds:
-            return text
-        raise ValueError(f"must be {_article(wanted)}") from None
-    named = "array" if isinstance(value, list) else _KINDS.get(type(value), "object")
-    if kinds and named not in kinds:
-        raise ValueError(f"must be {_article(wanted)}")
-    return value
-
-
-def _article(word: str) -> str:
-    if word.startswith("any"):
-        return word
-    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
+    return " or ".join(words.get(kind, kind) for kind in kinds_of(node)) or "any JSON"

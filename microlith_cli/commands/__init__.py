@@ -26,22 +26,29 @@ RAW = frozenset({"dispatch", "completion"})
 
 GLOBAL_OPTIONS = ("-C", "-q", "--quiet", "-v", "--verbose", "--color", "--version", "--help")
 
-OPTIONS = {
+_PLANNED = ("--dry-run", "--diff", "--undo", "--json", "--help")
+WORDS = {
+    "new": ("app", "component", "command", "event", "query", "handler", "projection", "--help"),
+    "new app": ("--bare", *_PLANNED),
+    "new component": _PLANNED,
+    "new command": _PLANNED,
+    "new event": _PLANNED,
+    "new query": ("--returns", *_PLANNED),
+    "new handler": _PLANNED,
+    "new projection": ("--on", *_PLANNED),
+    "run": ("--no-reload", "--json", "--quiet", "--help"),
     "dispatch": (
-        "--wait",
-        "--all",
-        "--fail-on",
-        "--timeout",
-        "--data",
-        "--once",
-        "--attach",
-        "--reveal",
-        "--json",
-        "--help",
+        *("--wait", "--all", "--fail-on", "--timeout", "--data"),
+        *("--once", "--attach", "--reveal", "--json", "--help"),
     ),
+    "trace": ("--follow", "--filter", "--format", "--limit", "--json", "--help"),
+    "replay": ("projection", "--help"),
+    "replay projection": ("--all", "--json", "--help"),
     "list": ("--components", "--messages", "--handlers", "--projections", "--json", "--help"),
+    "demo": ("--keep", "--json", "--help"),
+    "completion": ("bash", "zsh", "fish", "--json", "--help"),
 }
-"""What completion offers without importing the command; a test keeps it equal to what each one takes."""
+"""What may follow a command: for completion, which imports none. A test keeps it equal to what each one takes."""
 
 HELP = """\
 Usage: microlith [OPTIONS] COMMAND [ARGS]...

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from microlith_cli.commands import GLOBAL_OPTIONS, OPTIONS, TABLE
+from microlith_cli.commands import GLOBAL_OPTIONS, TABLE, WORDS
 
 CATALOG = os.path.join(".microlith", "catalog.json")  # noqa: PTH118 (pathlib takes 10 ms to import)
 MAX_CATALOG = 16 << 20  # bytes
@@ -124,12 +124,12 @@ def _candidates(before: list[str], current: str) -> Candidates:
         commands = [(name, said) for name, said, _ in TABLE]
         return [(option, "") for option in GLOBAL_OPTIONS] if current.startswith("-") else commands
     command, *rest = before
-    if command == "completion":
-        return [(shell, "") for shell in SCRIPTS]
-    options = [(option, "") for option in OPTIONS.get(command, ())]
+    if rest and f"{command} {rest[0]}" in WORDS:
+        command = f"{command} {rest.pop(0)}"
+    words = [(word, "") for word in WORDS.get(command, ())]
     if command == "dispatch":
-        return _for_dispatch(folder, rest, current, options)
-    return options if current.startswith("-") else ()
+        return _for_dispatch(folder, rest, current, words)
+    return [(word, said) for word, said in words if current.startswith("-") or not (rest or word.startswith("-"))]
 
 
 def _after_global(before: list[str]) -> tuple[str, list[str]]:

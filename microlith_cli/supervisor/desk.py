@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from microlith_cli import VERSION
-from microlith_cli.control.server import Client, Request
+from microlith_cli.control.connection import Client, Request
 from microlith_cli.errors import DONE, SAID_NO
 from microlith_cli.project import Project
 from microlith_cli.supervisor.supervisor import Supervisor

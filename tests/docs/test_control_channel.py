@@ -2,7 +2,7 @@
 
 import re
 
-from microlith_cli.control import server
+from microlith_cli.control import connection, server
 from microlith_cli.control.lines import MAX_LINE, PROTOCOL
 from microlith_cli.strict_json import MAX_DEPTH, MAX_PAYLOAD
 from microlith_cli.supervisor.desk import VERBS
@@ -21,7 +21,7 @@ def test_page_names_the_limits():
     assert f'"protocol":{PROTOCOL}' in PAGE
     rows = dict(re.findall(r"^\| ([\w ]+) \| (\d+ ?\w*) \|", PAGE, re.MULTILINE))
     assert rows["clients"] == str(server.MAX_CLIENTS)
-    assert rows["open requests of a client"] == str(server.MAX_OPEN)
-    assert rows["bytes that wait for a client to read them"] == f"{server.BUFFER >> 20} MiB"
-    assert rows["a line that was begun"] == f"{server.LINE_SECONDS:g} s"
-    assert rows["silence without an open request"] == f"{server.IDLE_SECONDS / 60:g} min"
+    assert rows["open requests of a client"] == str(connection.MAX_OPEN)
+    assert rows["bytes that wait for a client to read them"] == f"{connection.BUFFER >> 20} MiB"
+    assert rows["a line that was begun"] == f"{connection.LINE_SECONDS:g} s"
+    assert rows["silence without an open request"] == f"{connection.IDLE_SECONDS / 60:g} min"

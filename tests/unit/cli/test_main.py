@@ -11,7 +11,8 @@ import pytest
 import tomli
 
 from microlith_cli import VERSION
-from microlith_cli.commands import GLOBAL_OPTIONS, HELP, OPTIONS, RAW, TABLE
+from microlith_cli.commands import GLOBAL_OPTIONS, HELP, TABLE, WORDS, dispatch
+from microlith_cli.commands.completion import SCRIPTS
 from tests.acceptance.cli.shop import Tool
 from tests.meta.tree import ROOT
 
@@ -41,18 +42,19 @@ def test_command_is_where_the_table_says(name, target):
     assert getattr(import_module(module), attribute) is not None
 
 
-@pytest.mark.parametrize("name", [name for name in OPTIONS if name not in RAW])
-def test_completion_knows_the_options_of_a_command(tool, name):
-    printed = tool(name, "--help")
+@pytest.mark.parametrize("command", WORDS)
+def test_completion_knows_what_may_follow_a_command(tool, command):
+    printed = tool(*command.split(), "--help").out
 
-    assert set(re.findall(r"--[a-z-]+", printed.out)) == set(OPTIONS[name]), printed
+    groups = re.findall(r"^  ([a-z]+)  ", printed.partition("Commands:\n")[2], re.MULTILINE)
+    options = re.findall(r"^  (?:-\w, )?(--[a-z-]+)", printed, re.MULTILINE)
+    arguments = SCRIPTS if command == "completion" else ()
+    assert {*groups, *options, *arguments} == set(WORDS[command]), "correct WORDS in microlith_cli/commands/__init__.py"
+    assert all(f"{command} {group}" in WORDS for group in groups)
 
 
-def test_completion_knows_the_options_of_dispatch():
-    from microlith_cli.commands import dispatch
-
-    assert set(OPTIONS["dispatch"]) == {*dispatch.VALUED, *dispatch.SWITCHES}
-    assert all(f"\n  {option} " in dispatch.OPTIONS for option in OPTIONS["dispatch"])
+def test_dispatch_takes_the_options_that_its_help_shows():
+    assert {*dispatch.VALUED, *dispatch.SWITCHES} == set(WORDS["dispatch"])
 
 
 def test_version_is_the_one_of_the_distribution(tool):

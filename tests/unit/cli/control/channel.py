@@ -10,7 +10,8 @@ from typing import Any
 
 from microlith_cli.control import address
 from microlith_cli.control.client import RemoteSession, attach
-from microlith_cli.control.server import Client, ControlServer
+from microlith_cli.control.connection import Client
+from microlith_cli.control.server import ControlServer
 from microlith_cli.errors import ToolError
 
 VERBS = {"echo", "count", "flood", "hang", "fail", "refuse"}

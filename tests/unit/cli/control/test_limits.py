@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from microlith_cli.control import server
+from microlith_cli.control import connection, server
 from microlith_cli.control.client import attach
 from microlith_cli.errors import (
     NothingRunsError,
@@ -35,13 +35,13 @@ async def test_line_without_an_end_is_refused_and_the_client_cut_off(control):
 async def test_too_many_open_requests_of_one_client_are_refused(control):
     def exchange():
         with raw(control) as connected:
-            asked = [{"id": n, "verb": "hang"} for n in range(server.MAX_OPEN + 1)]
+            asked = [{"id": n, "verb": "hang"} for n in range(connection.MAX_OPEN + 1)]
             connected.sendall(b"".join(json.dumps(one).encode() + b"\n" for one in asked))
             return read_lines(connected, 2)[1]
 
     refused = await in_thread(exchange)
 
-    assert (refused["id"], refused["error"]["type"]) == (server.MAX_OPEN, "TooManyError")
+    assert (refused["id"], refused["error"]["type"]) == (connection.MAX_OPEN, "TooManyError")
 
 
 async def test_too_many_clients_are_turned_away_with_a_reason(control):
@@ -80,7 +80,7 @@ async def test_client_that_does_not_read_loses_facts_and_is_told_how_many(contro
     reading = asyncio.create_task(in_thread(flood_then_read))
 
     await eventually(lambda: desk.clients and desk.clients[0].dropped)
-    assert desk.clients[0]._transport.get_write_buffer_size() <= server.BUFFER
+    assert desk.clients[0]._transport.get_write_buffer_size() <= connection.BUFFER
     assert await in_thread(lambda: echoed(control))
     flooded.set()
 
@@ -105,7 +105,7 @@ async def test_client_that_asks_and_never_reads_is_cut_off(control, desk):
 
 
 async def test_half_a_line_is_not_waited_for_long(control, monkeypatch):
-    monkeypatch.setattr(server, "LINE_SECONDS", 0.1)
+    monkeypatch.setattr(connection, "LINE_SECONDS", 0.1)
 
     def exchange():
         with raw(control) as connected:
@@ -120,7 +120,7 @@ async def test_half_a_line_is_not_waited_for_long(control, monkeypatch):
 
 
 async def test_silent_client_is_let_go_and_a_waiting_one_is_not(control, monkeypatch):
-    monkeypatch.setattr(server, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.1)
 
     def silent():
         with raw(control) as connected:
