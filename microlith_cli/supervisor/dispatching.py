@@ -210,6 +210,8 @@ class _Exchange:
     async def _look_back(self) -> None:
         """Show the waits what was recorded while an earlier worker served."""
         correlation = self._asked.envelope.correlation_id
+        # A failure is told to the waits before it is committed; one that came before these waits must be readable.
+        await self._delivery.store.flush()
         for event in await self._delivery.store.read_correlation(correlation):
             self._delivery.waits.offer(event.envelope)
         failure = await self._delivery.store.failure_of(correlation)

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from microlith.errors import DiscoveryError, MicrolithError
 from microlith_cli.control.lines import encode
 from microlith_cli.errors import ToolError
 from microlith_cli.project import Project, describe_failure, find_project, load_app
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 ORPHAN_DRAIN = 1.0
 """Seconds for messages under way when the supervisor has gone without a word."""
 _PR_SET_PDEATHSIG = 1
+_TRACEBACK = 8_000
+"""Characters of a traceback that are sent on: its end."""
 
 
 def main() -> int:
@@ -96,23 +99,17 @@ def load(end: socket.socket) -> tuple["Microlith | None", Project | None]:
 
 def described(error: BaseException, root: Path) -> dict[str, Any]:
     """Show an error of the user's code as it travels: type, message, hint, file, line, source, traceback."""
-    shown = _facts_of(error, root)
     cause = error.__cause__ or error
-    if not shown.get("file"):
-        place = describe_failure(cause, root)
-        if place.file:
-            shown |= {"file": place.file, "line": place.line, "source": place.source}
-    shown["traceback"] = "".join(traceback.format_exception(cause))[-8000:]
-    return shown
-
-
-def _facts_of(error: BaseException, root: Path) -> dict[str, Any]:
+    place = describe_failure(cause, root)
     if isinstance(error, ToolError):
-        return error.as_dict()
-    hint = getattr(error, "hint", None)
-    if isinstance(hint, str):  # the runtime's own error, worded for people
-        return {"type": type(error).__name__, "message": str(error), "hint": hint}
-    return describe_failure(error, root).as_dict() | {"type": type(error).__name__}
+        shown = error.as_dict()
+    elif isinstance(error, MicrolithError) and not isinstance(error, DiscoveryError):
+        shown = {"type": type(error).__name__, "message": str(error), "hint": error.hint}
+    else:  # what the user wrote raised it; while which module was imported says little
+        shown = {**place.as_dict(), "type": type(cause).__name__}
+    if place.file and not shown.get("file"):
+        shown |= {"file": place.file, "line": place.line, "source": place.source}
+    return shown | {"traceback": "".join(traceback.format_exception(cause))[-_TRACEBACK:]}
 
 
 def _read_line(end: socket.socket) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The dispatch verb: validation, waits, failures, facts, and being carried on by a successor."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,9 @@ from tests.eventually import eventually
 from tests.unit.runtime.shop import make_shop
 
 OPEN = {"type": "OpenAccount", "data": {"email": "a@b.c"}}
+
+
+Line = dict[str, Any]
 
 
 def only(lines, key):
@@ -213,21 +217,21 @@ async def test_failure_before_a_hand_over_is_found_after_it(ask):
 async def test_dispatch_under_way_at_a_stop_is_for_the_successor():
     worker = Worker(make_shop())
     await worker.start()
-    lines = []
+    lines: list[Line] = []
     request = {"id": 7, "verb": "dispatch", **OPEN, "wait": ["SlowDoneEvent"], "timeout": 60}
     asked = asyncio.create_task(worker.handle(request, lines.append))
     await eventually(lambda: lines)
 
     await worker.stop()
     await asked
-    late = []
+    late: list[Line] = []
     await worker.handle(request, late.append)
 
     assert lines[-1] == late[-1] == {"id": 7, "end": True, "again": True}
 
 
 async def test_nothing_is_left_of_a_dispatch_that_was_cancelled(worker):
-    lines = []
+    lines: list[Line] = []
     request = {"id": 7, "verb": "dispatch", **OPEN, "wait": ["SlowDoneEvent"], "timeout": 60, "trace": True}
     asked = asyncio.create_task(worker.handle(request, lines.append))
     await eventually(lambda: lines)

@@ -1,6 +1,7 @@
 """Requests between clients and workers: passed on, held, carried on, refused."""
 
 import asyncio
+from typing import Any
 
 from microlith_cli.supervisor import forwarding as subject
 from microlith_cli.supervisor.forwarding import Forwarding
@@ -8,6 +9,7 @@ from microlith_cli.supervisor.forwarding import Forwarding
 DISPATCH = {"id": 1, "verb": "dispatch", "type": "X", "data": {}, "wait": ["Y"], "timeout": 5.0}
 ACCEPTED = {"accepted": {"id": "m1"}}
 END = {"end": True, "exit": 0}
+Lines = list[dict[str, Any]]
 
 
 class Answerer:
@@ -21,7 +23,7 @@ class Answerer:
 
 
 async def test_request_is_passed_on_under_its_own_key():
-    forwarding, worker, replies = Forwarding(), Answerer(), []
+    forwarding, worker, replies = Forwarding(), Answerer(), Lines()
     forwarding.connect(worker)
 
     forwarding.ask("7.1", DISPATCH, replies.append)
@@ -52,7 +54,7 @@ async def test_request_is_held_until_a_worker_serves():
 
 
 async def test_request_that_a_worker_gave_back_is_asked_again_with_what_is_known():
-    forwarding, old, new, replies = Forwarding(), Answerer(), Answerer(), []
+    forwarding, old, new, replies = Forwarding(), Answerer(), Answerer(), Lines()
     forwarding.connect(old)
     forwarding.ask("7.1", DISPATCH, replies.append)
     forwarding.take({"id": "7.1", **ACCEPTED})
@@ -71,7 +73,7 @@ async def test_request_that_a_worker_gave_back_is_asked_again_with_what_is_known
 
 
 async def test_worker_that_stops_may_still_answer():
-    forwarding, old, new, replies = Forwarding(), Answerer(), Answerer(), []
+    forwarding, old, new, replies = Forwarding(), Answerer(), Answerer(), Lines()
     forwarding.connect(old)
     forwarding.ask("7.1", DISPATCH, replies.append)
 
@@ -96,7 +98,7 @@ async def test_request_of_a_worker_that_died_is_asked_of_the_next():
 
 
 async def test_message_that_matched_before_is_not_shown_twice():
-    forwarding, replies = Forwarding(), []
+    forwarding, replies = Forwarding(), Lines()
     forwarding.connect(Answerer())
     forwarding.ask("7.1", DISPATCH, replies.append)
 
@@ -107,7 +109,7 @@ async def test_message_that_matched_before_is_not_shown_twice():
 
 
 async def test_everything_is_refused_at_once_while_nothing_serves():
-    forwarding, held, late = Forwarding(), [], []
+    forwarding, held, late = Forwarding(), Lines(), Lines()
     forwarding.ask("7.1", DISPATCH, held.append)
 
     forwarding.refuse({"type": "SyntaxError", "message": "invalid syntax"})
@@ -140,7 +142,7 @@ async def test_request_is_not_held_for_longer_than_it_may_wait():
 
 async def test_held_requests_are_bounded(monkeypatch):
     monkeypatch.setattr(subject, "HELD_AT_MOST", 2)
-    forwarding, replies = Forwarding(), []
+    forwarding, replies = Forwarding(), Lines()
 
     for number in range(3):
         forwarding.ask(f"7.{number}", DISPATCH, replies.append)

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -11,12 +12,12 @@ from microlith_cli.supervisor.watching import Watcher
 
 
 @pytest.fixture
-async def saves(tmp_path) -> AsyncIterator[asyncio.Queue]:
+async def saves(tmp_path) -> AsyncIterator[asyncio.Queue[set[Path]]]:
     """The saves in a project that has `shop/app.py`, as the watcher reports them."""
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "app.py").touch()
     (tmp_path / ".microlith").mkdir()
-    found: asyncio.Queue = asyncio.Queue()
+    found: asyncio.Queue[set[Path]] = asyncio.Queue()
     watching = asyncio.create_task(Watcher(tmp_path, found.put_nowait).run())
     # What is saved before the kernel watches is not seen: save until it does.
     for number in range(200):

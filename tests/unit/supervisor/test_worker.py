@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+from typing import Any
 
 from microlith_cli.supervisor.worker import Worker
 from tests.unit.runtime.shop import make_shop
+
+Line = dict[str, Any]
 
 
 async def test_describe_gives_the_entry_of_one_message(ask):
@@ -44,7 +47,7 @@ async def test_unknown_verb_is_refused_with_the_nearest(ask):
 
 
 async def test_follow_shows_what_passes_the_filter(worker, ask):
-    lines = []
+    lines: list[Line] = []
     following = asyncio.create_task(
         worker.handle({"id": 1, "verb": "follow", "filter": "type:AccountOpenedEvent"}, lines.append)
     )
