@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from microlith.aggregates import Aggregate, Decider, Streams, decides, evolves
     from microlith.application import Microlith
     from microlith.buses import CommandBus, EventBus, QueryBus, Receipt, Subscription
     from microlith.component import Component
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
         WaitTimeout,
         WiringError,
     )
+    from microlith.handlers.retries import Retry
     from microlith.messages import Command, Event, Message, Query, Response
     from microlith.projections import Projection, ReadModel, Table, View
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "aggregates": ("Aggregate", "Decider", "Streams", "decides", "evolves"),
     "application": ("Microlith",),
     "buses": ("CommandBus", "EventBus", "QueryBus", "Receipt", "Subscription"),
     "component": ("Component",),
@@ -46,17 +49,20 @@ _HOMES = {
         "WaitTimeout",
         "WiringError",
     ),
+    "handlers.retries": ("Retry",),
     "messages": ("Command", "Event", "Message", "Query", "Response"),
     "projections": ("Projection", "ReadModel", "Table", "View"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Aggregate",
     "BusFullError",
     "ClosedError",
     "Command",
     "CommandBus",
     "Component",
+    "Decider",
     "Envelope",
     "Event",
     "EventBus",
@@ -72,7 +78,9 @@ __all__ = [
     "ReadModel",
     "Receipt",
     "Response",
+    "Retry",
     "StoreError",
+    "Streams",
     "Subscription",
     "Table",
     "View",
@@ -80,6 +88,8 @@ __all__ = [
     "WiringError",
     "correlated",
     "current_envelope",
+    "decides",
+    "evolves",
 ]
 
 

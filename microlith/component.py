@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, TypeVar
 
+from microlith.aggregates import Aggregate, Decider, decider_of, handlers_of
 from microlith.errors import DiscoveryError, DuplicateNameError
 from microlith.handlers.declared import DEFAULT_TIMEOUT, HandlerSpec
+from microlith.handlers.retries import Retry
 from microlith.messages import Message, Query, is_message
 from microlith.projections import Projection, ReadModel
 from microlith.serialization import Upcaster
@@ -38,6 +40,7 @@ class Component:
             `commands`, `events`, `queries`, `handlers` and `projections` belong to the component.
         handlers: Its handlers, in the order in which they were declared.
         projections: Its projections.
+        deciders: Its aggregates.
         resources: What it provides, by type: the function that builds it.
         upcasters: How it reads old shapes: message, version, function.
     """
@@ -47,11 +50,17 @@ class Component:
         self.module: str = sys._getframe(1).f_globals.get("__name__", "__main__")  # noqa: SLF001 (no public way to the caller)
         self.handlers: list[HandlerSpec] = []
         self.projections: list[Projection] = []
+        self.deciders: list[Decider[Any]] = []
         self.resources: dict[Any, Callable[[], Any]] = {}
         self.upcasters: list[tuple[type[Message], int, Upcaster]] = []
 
     def handles(
-        self, message: type[Message], *, concurrency: int | None = None, timeout: float = DEFAULT_TIMEOUT
+        self,
+        message: type[Message],
+        *,
+        concurrency: int | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        retry: Retry | None = None,
     ) -> Callable[[F], F]:
         """Declare that a function handles a message type.
 
@@ -64,6 +73,7 @@ class Component:
             concurrency: How many messages it may handle at a time. By default 1 for commands and
                 events, which keeps their order, and 64 for queries.
             timeout: Seconds one handling may take before it is cancelled.
+            retry: How often a failure is tried again before the message is a dead letter; by default not at all.
         """
         if concurrency is None:
             concurrency = _QUERY_CONCURRENCY if issubclass(message, Query) else 1
@@ -72,7 +82,8 @@ class Component:
         workers = concurrency
 
         def declare(function: F) -> F:
-            self.handlers.append(HandlerSpec(self.name, message, function, concurrency=workers, timeout=timeout))
+            spec = HandlerSpec(self.name, message, function, concurrency=workers, timeout=timeout, retry=retry)
+            self.handlers.append(spec)
             return function
 
         return declare
@@ -97,6 +108,20 @@ class Component:
         projection = Projection(self.name, name, rows)
         self.projections.append(projection)
         return projection
+
+    def aggregate(self, aggregate: type[Aggregate], *, retry: Retry | None = None) -> Decider[Any]:
+        """Declare an aggregate: its `@decides` methods become the handlers of their commands.
+
+        Raises:
+            AggregateError: The class cannot work as it is written.
+        """
+        return self.decider(decider_of(aggregate), retry=retry)
+
+    def decider(self, decider: Decider[T], *, retry: Retry | None = None) -> Decider[T]:
+        """Declare a decider: the functional form of an aggregate."""
+        self.handlers.extend(handlers_of(decider, self.name, retry))
+        self.deciders.append(decider)
+        return decider
 
     def upcasts(self, message: type[Message], version: int) -> Callable[[Upcast], Upcast]:
         """Declare how stored data of one version becomes that of the next.
@@ -134,6 +159,8 @@ class Component:
             yield from spec.emits()
         for projection in self.projections:
             yield from projection.events
+        for decider in self.deciders:
+            yield from decider.events
 
     def __repr__(self) -> str:
         return f"Component({self.name!r})"

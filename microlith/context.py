@@ -23,7 +23,9 @@ class Handling:
         handler: Full name of the handler, such as "auth.login".
         envelope: The message.
         position: Global position of an event; None for commands and queries.
-        attempt: Which try this is, from 1; 0 until it is known, for what an earlier process accepted and left.
+        attempt: Which try this is, from 1. 0 for what an earlier process accepted and left; -N for a message
+            that has been tried N times here and is to be tried again.
+        conflicts: How often its decision lost a race for its stream; only set after the first.
         queued: When it entered the handler's lane. This and the next two in monotonic seconds.
         started: When the handler began.
         ended: When the handler ended.
@@ -35,6 +37,7 @@ class Handling:
     # What is not known from the start is set when it happens: one of these is made for every message.
     __slots__ = (
         "attempt",
+        "conflicts",
         "ended",
         "envelope",
         "handler",
@@ -49,6 +52,7 @@ class Handling:
     started: float
     ended: float
     outcome: str
+    conflicts: int
 
     def __init__(
         self, handler: str, envelope: Envelope[Any], position: int | None, queued: float, attempt: int

@@ -14,6 +14,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
+from microlith.aggregates import Streams
 from microlith.application import catalog
 from microlith.application.reports import explain_timeouts, running_handlers
 from microlith.application.resources import Resources
@@ -282,6 +283,8 @@ class Microlith:
 
     def _value(self, annotation: Any, detail: Any) -> Any:
         if detail is None:
+            if annotation is Streams:
+                return Streams(self.store)
             buses: dict[Any, Any] = {CommandBus: self.command_bus, QueryBus: self.query_bus, EventBus: self.event_bus}
             return buses.get(annotation, self)
         if isinstance(detail, Component):

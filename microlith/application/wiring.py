@@ -6,6 +6,7 @@ Done once, before anything is opened; every mistake that can be found without ru
 from collections.abc import Callable, Sequence
 from typing import Any, get_args, get_origin
 
+from microlith.aggregates import Streams
 from microlith.buses import CommandBus, EventBus, QueryBus
 from microlith.component import Component, find_components
 from microlith.errors import DuplicateHandlerError, DuplicateNameError, InjectionError, WiringError
@@ -53,7 +54,10 @@ class Wiring:
         component = next((one for one in self.components if one.name == spec.component), None)
 
         def resolve(annotation: Any) -> tuple[bool, Any]:
-            if annotation in (CommandBus, QueryBus, EventBus) or getattr(annotation, "__name__", "") == "Microlith":
+            if (
+                annotation in (CommandBus, QueryBus, EventBus, Streams)
+                or getattr(annotation, "__name__", "") == "Microlith"
+            ):
                 return True, values(annotation, None)
             if get_origin(annotation) is View:
                 table = self.table_of(component, get_args(annotation)[0])

@@ -15,8 +15,9 @@ from microlith.delivery.delivery import Delivery
 from microlith.delivery.recovery import count_attempt, refill
 from microlith.delivery.routes import Route
 from microlith.envelope import Envelope
-from microlith.errors import HandlerFailedError, MicrolithError, WrongBusError
+from microlith.errors import HandlerFailedError, MicrolithError, PositionConflictError, WrongBusError
 from microlith.event_store.protocol import Committed, Settlement, Unit
+from microlith.handlers.decisions import MAX_CONFLICTS, Decision
 from microlith.handlers.lanes import HandlerTimeoutError, Lane
 from microlith.ids import new_id
 from microlith.messages import Message
@@ -62,17 +63,20 @@ class HandlerCompletion:
                 self._store.settle(self.settlement(lane, handling))
             return None
         outgoing: Outgoing = []
+        decision = value if isinstance(value, Decision) else None
         if error is None:
             try:
-                outgoing = self._outgoing(lane, handling, value)
+                outgoing = self._outgoing(lane, handling, value if decision is None else decision.events)
             except MicrolithError as wrong:
                 error = wrong
         if error is not None:
+            if decision is not None:
+                decision.release()
             self._fail(lane, handling, error)
             return None
         if lane.answers:
             return self._answer(lane, handling, outgoing)
-        return self._commit(lane, handling, outgoing)
+        return self._commit(lane, handling, outgoing, decision)
 
     def settlement(self, lane: Lane, handling: Handling, error: str | None = None) -> Settlement:
         """Say that a lane is done with a message; for an event, also up to where it is done with all."""
@@ -103,14 +107,14 @@ class HandlerCompletion:
         held = bool(outgoing)
         handling.outcome = "ok"
         self._tracer.handled(handling, None, [envelope.message_id for envelope, _ in [*outgoing, response]])
-        finishing = self._commit(lane, handling, outgoing, traced=True) if held else None
+        finishing = self._commit(lane, handling, outgoing, None, traced=True) if held else None
         if not self._delivery.waits.answer(handling.envelope.message_id, response[0]):
             self._delivery.answer(response[0].correlation_id, response[0])
         self._delivery.deliver(*response)
         return finishing
 
     def _commit(
-        self, lane: Lane, handling: Handling, outgoing: Outgoing, *, traced: bool = False
+        self, lane: Lane, handling: Handling, outgoing: Outgoing, decision: Decision | None, *, traced: bool = False
     ) -> Awaitable[None] | None:
         settlement = self.settlement(lane, handling) if lane.durable else None
         finished: asyncio.Future[None] | None = None
@@ -119,8 +123,11 @@ class HandlerCompletion:
         def done(committed: Committed | None, error: BaseException | None) -> None:
             nonlocal over
             over = True
+            if decision is not None:
+                decision.release()
             if committed is None:
-                self._fail(lane, handling, error, settle=False)
+                if not self._decides_anew(lane, handling, error):
+                    self._fail(lane, handling, error, settle=isinstance(error, PositionConflictError))
             else:
                 if not traced:
                     handling.outcome = "ok"
@@ -130,17 +137,43 @@ class HandlerCompletion:
             if finished is not None and not finished.done():
                 finished.set_result(None)
 
-        self._store.complete(Unit([envelope for envelope, _ in outgoing], settlement), done)
+        unit = Unit([envelope for envelope, _ in outgoing], settlement)
+        if decision is not None and decision.events:
+            unit.stream, unit.expected_position = decision.stream, decision.expected_position
+        self._store.complete(unit, done)
         if over:
             return None
         finished = self._delivery.loop.create_future()
         return finished
+
+    def _decides_anew(self, lane: Lane, handling: Handling, error: BaseException | None) -> bool:
+        """Put a decision that lost a race for its stream back to the front, a few times."""
+        conflicts = getattr(handling, "conflicts", 0) + 1
+        if not isinstance(error, PositionConflictError) or conflicts > MAX_CONFLICTS:
+            return False
+        again = lane.put_back(handling, handling.attempt)
+        again.conflicts = conflicts
+        return True
+
+    def _tries_again(self, lane: Lane, handling: Handling, failure: HandlerFailedError) -> bool:
+        """Put a message whose handler failed back to the front, if its handler's policy says so."""
+        retry, error = lane.spec.retry, failure.__cause__
+        if retry is None or error is None or not retry.again(handling.attempt, error):
+            return False
+        handling.outcome = "retried"
+        self._tracer.handled(handling, error)
+        logger.warning("%s (try %d of %d)", failure, handling.attempt, retry.attempts)
+        self._release(handling, failure)
+        lane.put_back(handling, -handling.attempt)
+        return True
 
     def _fail(self, lane: Lane, handling: Handling, error: BaseException | None, *, settle: bool = True) -> None:
         envelope = handling.envelope
         reason = scrub(f"{type(error).__name__}: {error}", secret_values(envelope.message))
         failure = HandlerFailedError(lane.spec.name, type(envelope.message).__name__, reason)
         failure.__cause__ = error
+        if self._tries_again(lane, handling, failure):
+            return
         handling.outcome = "timeout" if isinstance(error, HandlerTimeoutError) else "failed"
         self._tracer.handled(handling, error)
         logger.error("%s", failure)

@@ -4,6 +4,7 @@ Part of every start, without a command. A message whose handling was begun five 
 ended, because the process died each time, becomes a dead letter.
 """
 
+import asyncio
 from collections.abc import Callable
 
 from microlith.context import Handling
@@ -62,12 +63,16 @@ async def refill(delivery: Delivery, lane: Lane) -> None:
 async def count_attempt(
     delivery: Delivery, lane: Lane, handling: Handling, settlement: Callable[..., Settlement]
 ) -> int | None:
-    """Count, durably and before handling, that a left-over message is tried again."""
-    lane.counted += 1
-    if not lane.durable or lane.counted > _COUNTED:
-        return 2
+    """Count, durably and before handling, that a message is tried again; pause first if it failed in this process."""
+    tried, retry = -handling.attempt, lane.spec.retry
+    if tried and retry is not None:
+        await asyncio.sleep(retry.pause(tried))
+    else:
+        lane.counted += 1
+    if not lane.durable or (not tried and lane.counted > _COUNTED):
+        return tried + 1 if tried else 2
     attempts = 1 + await delivery.store.begin_again(lane.spec.name, handling.envelope)
-    if attempts <= MAX_ATTEMPTS:
+    if attempts <= (MAX_ATTEMPTS if retry is None else max(retry.attempts, MAX_ATTEMPTS)):
         return attempts
     reason = f"The process ended {MAX_ATTEMPTS} times while this message was handled."
     handling.attempt = MAX_ATTEMPTS

@@ -6,10 +6,11 @@ Reads signatures only; runs nothing.
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from microlith.errors import InjectionError
+from microlith.handlers.retries import Retry
 from microlith.messages import Message, is_message
 
 DEFAULT_TIMEOUT = 30.0
@@ -25,6 +26,7 @@ class HandlerSpec:
         function: The function itself, `async def` or `def`.
         concurrency: How many messages it may handle at a time; 1 keeps their order.
         timeout: Seconds one handling may take.
+        retry: How often a failure is tried again; None: a failure is final.
     """
 
     def __init__(
@@ -35,12 +37,30 @@ class HandlerSpec:
         *,
         concurrency: int = 1,
         timeout: float = DEFAULT_TIMEOUT,
+        retry: Retry | None = None,
+        written_as: Callable[..., Any] | None = None,
+        returns: Sequence[type[Message]] | None = None,
     ) -> None:
+        """Note a handler.
+
+        Args:
+            component: Name of the component.
+            message: Class it takes.
+            function: The function itself.
+            concurrency: How many messages it may handle at a time.
+            timeout: Seconds one handling may take.
+            retry: How often a failure is tried again.
+            written_as: The function whose file and line are shown, when a handler is made from another one.
+            returns: The message classes it may return, when its annotation does not tell.
+        """
         self.component = component
         self.message = message
         self.function = function
         self.concurrency = concurrency
         self.timeout = timeout
+        self.retry = retry
+        self._written_as = written_as or function
+        self._returns = returns
         self.name = f"{component}.{getattr(function, '__name__', type(function).__name__)}"
 
     @property
@@ -51,13 +71,13 @@ class HandlerSpec:
     @property
     def file(self) -> str:
         """Path of the file it is written in."""
-        code = getattr(inspect.unwrap(self.function), "__code__", None)
+        code = getattr(inspect.unwrap(self._written_as), "__code__", None)
         return code.co_filename if code else "?"
 
     @property
     def line(self) -> int:
         """Line of its `def`, or of its first decorator."""
-        code = getattr(inspect.unwrap(self.function), "__code__", None)
+        code = getattr(inspect.unwrap(self._written_as), "__code__", None)
         return code.co_firstlineno if code else 0
 
     @property
@@ -80,12 +100,14 @@ class HandlerSpec:
 
     def emits(self) -> list[type[Message]]:
         """List the message classes its return annotation names, in order."""
-        return list(dict.fromkeys(_messages_in(self.hints().get("return"))))
+        found = messages_in(self.hints().get("return")) if self._returns is None else self._returns
+        return list(dict.fromkeys(found))
 
 
-def _messages_in(annotation: Any) -> Iterator[type[Message]]:
+def messages_in(annotation: Any) -> Iterator[type[Message]]:
+    """Yield the message classes that an annotation names, in unions and containers too."""
     if is_message(annotation):
         yield annotation
     elif isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is not None:
         for argument in typing.get_args(annotation):
-            yield from _messages_in(argument)
+            yield from messages_in(argument)

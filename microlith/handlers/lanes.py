@@ -127,6 +127,14 @@ class Lane:
         if self._idle:
             self.wake()
 
+    def put_back(self, handling: Handling, attempt: int) -> Handling:
+        """Put a message that was handled back to the front, to be handled again."""
+        again = Handling(handling.handler, handling.envelope, handling.position, monotonic(), attempt)
+        self.queue.appendleft(again)
+        if self._idle:
+            self.wake()
+        return again
+
     def wake(self) -> None:
         """Let an idle worker look for work."""
         while self._idle:
@@ -165,7 +173,7 @@ class Lane:
             slot.handling = handling = queue.popleft()
             if handling.position is not None:
                 self.under_way.add(handling.position)
-            if not handling.attempt:
+            if handling.attempt < 1:
                 counted = await completion.begin_again(self, handling)
                 if counted is None:
                     slot.handling = None

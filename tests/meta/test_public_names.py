@@ -12,11 +12,13 @@ import microlith
 from tests.meta.tree import ROOT
 
 PUBLIC_NAMES = [
+    "Aggregate",
     "BusFullError",
     "ClosedError",
     "Command",
     "CommandBus",
     "Component",
+    "Decider",
     "Envelope",
     "Event",
     "EventBus",
@@ -32,7 +34,9 @@ PUBLIC_NAMES = [
     "ReadModel",
     "Receipt",
     "Response",
+    "Retry",
     "StoreError",
+    "Streams",
     "Subscription",
     "Table",
     "View",
@@ -40,6 +44,8 @@ PUBLIC_NAMES = [
     "WiringError",
     "correlated",
     "current_envelope",
+    "decides",
+    "evolves",
 ]
 
 

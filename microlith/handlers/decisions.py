@@ -1,0 +1,68 @@
+"""Decisions: events that a handler wants at the end of one stream, if nobody came first.
+
+What the handler of an aggregate returns. Several commands for one stream are handled one at a
+time; a race that is lost all the same is decided anew.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+MAX_CONFLICTS = 3
+"""How often a lost race is decided anew before the conflict is the command's failure."""
+
+
+class Decision:
+    """Events to append to a stream, all or none.
+
+    Attributes:
+        events: Messages, in order; possibly none.
+        stream: Name of the stream.
+        expected_position: Last stream position the decision was based on; -1 for a new stream.
+        release: Called once the decision is committed or given up: lets the next command of the stream in.
+    """
+
+    __slots__ = ("events", "expected_position", "release", "stream")
+
+    def __init__(self, events: Sequence[Any], stream: str, expected_position: int, release: Callable[[], None]) -> None:
+        self.events = events
+        self.stream = stream
+        self.expected_position = expected_position
+        self.release = release
+
+
+class KeyedLocks:
+    """One lock for each key in use; a key that nobody holds or waits for costs nothing."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._locks)
+
+    async def acquire(self, key: str) -> Callable[[], None]:
+        """Wait for a key, in order of arrival, and return what lets go of it; that may be called twice."""
+        lock, users = self._locks.get(key) or (asyncio.Lock(), 0)
+        self._locks[key] = (lock, users + 1)
+        try:
+            await lock.acquire()
+        except BaseException:
+            self._leave(key)
+            raise
+        held = True
+
+        def release() -> None:
+            nonlocal held
+            if held:
+                held = False
+                lock.release()
+                self._leave(key)
+
+        return release
+
+    def _leave(self, key: str) -> None:
+        lock, users = self._locks[key]
+        if users == 1:
+            del self._locks[key]
+        else:
+            self._locks[key] = (lock, users - 1)
