@@ -34,8 +34,8 @@ STYLES = {
     "warning": "33",
     "place": "4",
 }
-GROUPS = ("36", "33", "35", "32", "94", "95")
-"""Colours that tell correlations apart."""
+GROUPS = ("35", "96", "92", "95", "34", "37")
+"""Colours that tell correlations apart; none of them stands for a kind or an outcome."""
 
 _UNICODE = {
     "command": "►",

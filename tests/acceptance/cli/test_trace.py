@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.acceptance.cli.shop import Tool, environment, write_shop
+from tests.acceptance.cli.shop import Tool, environment, start_run, stop, write_shop
 from tests.hostile import TEXTS, unsafe_in
 
 LOGIN = ("dispatch", "LoginCommand", "--email", "ada@example.org", "--sid", "s1", "--password", "right")
@@ -176,21 +176,37 @@ def test_following_nothing_is_exit_code_4_with_a_hint(tool):
     assert "microlith run" in ended.err
 
 
-def following(tool, *arguments):
-    """Start to follow, and return once facts come through."""
-    process = tool.start("trace", "--follow", *arguments)
-    deadline = time.monotonic() + 10
-    status = ("trace", "--follow", "--limit", "1", "--json")
-    other = tool.start(*status)
+@pytest.fixture
+def beside():
+    """Start the tool beside the test; no process outlives it."""
+    started = []
+
+    def start(tool, *arguments):
+        process = tool.start(*arguments)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            pipe.close()
+
+
+def following(beside, tool, *arguments):
+    """Start to follow; returns once facts come through to another who began later."""
+    process = beside(tool, "trace", "--follow", *arguments)
+    other = beside(tool, "trace", "--follow", "--limit", "1", "--json")
+    deadline = time.monotonic() + 20
     while other.poll() is None:
         assert time.monotonic() < deadline
         tool("dispatch", "EchoCommand", "--attach")
-    other.communicate()
     return process
 
 
-def test_following_shows_what_fits_until_the_limit(attached):
-    process = following(attached, "--filter", "type:LoginCommand", "--limit", "2", "--json")
+def test_following_shows_what_fits_until_the_limit(attached, beside):
+    process = following(beside, attached, "--filter", "type:LoginCommand", "--limit", "2", "--json")
     correlation = dispatched(attached, *LOGIN, "--wait", "GreetedEvent")
 
     out, _ = process.communicate(timeout=20)
@@ -201,10 +217,10 @@ def test_following_shows_what_fits_until_the_limit(attached):
     assert process.returncode == 0
 
 
-def test_following_one_correlation_shows_no_other(attached):
+def test_following_one_correlation_shows_no_other(attached, beside):
     correlation = dispatched(attached, "dispatch", "SlowCommand", "--seconds", "2")
     traced(attached, correlation, until="SlowCommand")
-    process = attached.start("trace", correlation, "--follow", "--limit", "2", "--format", "lines")
+    process = beside(attached, "trace", correlation, "--follow", "--limit", "2", "--format", "lines")
     while process.poll() is None:
         dispatched(attached, "dispatch", "EchoCommand")
 
@@ -215,6 +231,17 @@ def test_following_one_correlation_shows_no_other(attached):
         ["SlowDoneEvent", "auth.slow"],
         ["auth.slow", "SlowDoneEvent"],
     )
+
+
+def test_following_ends_with_the_microlith(tool, beside):
+    serving = start_run(tool.folder)
+    process = following(beside, tool, "--format", "lines")
+
+    stop(serving)
+
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "the microlith has ended" in said
 
 
 def test_following_in_a_terminal_draws_live_lines(attached):
