@@ -81,7 +81,11 @@ def correlated(message: M, *, headers: Mapping[str, str] | None = None) -> Envel
     Inside a handler the envelope inherits the correlation id of the message being handled and is
     caused by it; elsewhere it starts a correlation of its own.
     """
-    handling = handling_now.get()
+    return enveloped(message, handling_now.get(), headers)
+
+
+def enveloped(message: M, handling: Handling | None, headers: Mapping[str, str] | None = None) -> Envelope[M]:
+    """Wrap a message that is sent during a handling, or outside of any (None)."""
     message_id = new_id()
     if handling is None:
         return Envelope(message, message_id, message_id, None, time(), 0, headers)

@@ -6,9 +6,10 @@ dispatch; another loop may not.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from threading import get_ident
 from typing import Any, ClassVar, Protocol, TypeVar, overload
 
-from microlith.context import correlated, handling_now
+from microlith.context import enveloped, handling_now
 from microlith.delivery import Delivery, Receipt
 from microlith.envelope import Envelope
 from microlith.errors import ForeignLoopError, NotRunningError, WrongBusError
@@ -78,27 +79,25 @@ class Bus:
         delivery = self._host.delivery
         if delivery is None:
             raise NotRunningError(self._host.name)
-        envelope = message if isinstance(message, Envelope) else correlated(message)
+        handling = handling_now.get()
+        envelope = message if isinstance(message, Envelope) else enveloped(message, handling)
         route = delivery.routes.get(type(envelope.message)) or delivery.routes.of(type(envelope.message))
         if route.kind != self.kind:
             raise WrongBusError(route.entry.name, route.kind, self.kind)
         delivery.check(envelope, route)
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            loop = None
-        if loop is not delivery.loop and loop is not None:
-            raise ForeignLoopError(self._host.name)
+        # While the application's loop runs, no other can run in its thread. Asking for the running loop costs a system call.
+        on_loop = get_ident() == delivery.thread and delivery.loop.is_running()
+        if not on_loop:
+            self._refuse_another_loop()
         receipt = Receipt(envelope, route, delivery)
-        handling = handling_now.get()
         if handling is not None and handling.open and self.kind != "query":
             delivery.hold(handling, receipt)
         elif handling is None and not self._host.intake:
             raise NotRunningError(self._host.name)
-        elif loop is None:
-            delivery.loop.call_soon_threadsafe(delivery.accept, receipt)
-        else:
+        elif on_loop:
             delivery.accept(receipt)
+        else:
+            delivery.loop.call_soon_threadsafe(delivery.accept, receipt)
         return receipt
 
     @overload
@@ -212,6 +211,13 @@ class Bus:
         if bus != self.kind:
             raise WrongBusError(cls.__name__, bus, self.kind)
         return cls
+
+    def _refuse_another_loop(self) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return  # a thread without a loop may dispatch
+        raise ForeignLoopError(self._host.name)
 
     def _delivery(self) -> Delivery:
         delivery = self._host.delivery

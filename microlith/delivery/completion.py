@@ -60,7 +60,10 @@ class HandlerCompletion:
             handling.outcome = "ok"
             self._tracer.handled(handling)
             if lane.durable:
-                self._store.settle(self.settlement(lane, handling))
+                if handling.position is None:
+                    self._store.settle_command(handling.envelope)
+                else:
+                    self._store.settle(self.settlement(lane, handling))
             return None
         outgoing: Outgoing = []
         decision = value if isinstance(value, Decision) else None

@@ -7,6 +7,7 @@ One direction: dispatch, accept, deliver. What a handler returns comes back in t
 import asyncio
 import logging
 from collections import OrderedDict
+from threading import get_ident
 from typing import Any
 
 from microlith.context import Handling
@@ -22,7 +23,7 @@ from microlith.waits import Waits
 logger = logging.getLogger("microlith")
 
 _ANSWERS_KEPT = 10_000
-_RECORDED = Acceptance.RECORDED
+_DUPLICATE = Acceptance.DUPLICATE
 _UNDER_WAY = Acceptance.UNDER_WAY
 
 
@@ -50,6 +51,7 @@ class Delivery:
         self.tracer = tracer
         self.waits = waits
         self.loop = asyncio.get_running_loop()
+        self.thread = get_ident()
         self.max_depth = max_depth
         self.lane_limit = lane_limit
         self.answers: OrderedDict[str, Envelope[Any] | BaseException] = OrderedDict()
@@ -77,10 +79,10 @@ class Delivery:
             acceptance = self.store.record(envelope, receipt.recorded)
             if acceptance is _UNDER_WAY:
                 return
-            if acceptance is _RECORDED:
-                self.deliver(envelope, route)
-        else:
-            self.deliver(envelope, route)
+            if acceptance is _DUPLICATE:
+                receipt.accepted()
+                return
+        self.deliver(envelope, route)
         receipt.accepted()
 
     def hold(self, handling: Handling, receipt: Receipt) -> None:
@@ -110,16 +112,12 @@ class Delivery:
         self.tracer.sent(envelope, len(lanes), position, route.projections)
         self.waits.offer(envelope)
         for lane in lanes:
-            if position is None or not lane.durable:
-                if len(lane.queue) < self.lane_limit:
-                    lane.push(envelope)
-                else:
-                    logger.error("%s missed %s: its queue is full", lane.spec.name, route.entry.name)
-            elif lane.behind or len(lane.queue) >= lane.limit:
-                self._leave_behind(lane, position)
+            if position is not None and lane.durable:
+                self._deliver_event(lane, envelope, position)
+            elif len(lane.queue) < self.lane_limit:
+                lane.push(envelope)
             else:
-                lane.last_seen = position
-                lane.push(envelope, position)
+                logger.error("%s missed %s: its queue is full", lane.name, route.entry.name)
 
     def answer(self, correlation_id: str, answer: Envelope[Any] | BaseException) -> None:
         """Remember a response, or why there is none, for a wait that begins later."""
@@ -127,10 +125,14 @@ class Delivery:
         if len(self.answers) > _ANSWERS_KEPT:
             self.answers.popitem(last=False)
 
-    def _leave_behind(self, lane: Lane, position: int) -> None:
-        lane.behind = True
-        lane.missed = position
-        lane.wake()
+    def _deliver_event(self, lane: Lane, envelope: Envelope[Any], position: int) -> None:
+        if lane.behind or len(lane.queue) >= lane.limit:
+            lane.behind = True
+            lane.missed = position
+            lane.wake()
+        else:
+            lane.last_seen = position
+            lane.push(envelope, position)
 
     def _chain(self, envelope: Envelope[Any]) -> list[str]:
         """Name the last messages of a chain of causes, as far as the tracer remembers them."""

@@ -1,13 +1,12 @@
 """The event store in memory: everything at once, nothing on disk.
 
 Everything happens within the call, on the caller's thread; messages are kept as objects and are not encoded
-before somebody asks for their bytes. Command ids are remembered for duplicates, up to a million.
+before somebody asks for their bytes. The newest ids of settled commands are remembered, for duplicates.
 
 Keeps nothing when its process ends.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 from time import monotonic, time
@@ -34,7 +33,8 @@ from microlith.event_store.records import AppendedEvent, StoredType
 from microlith.messages import Message
 from microlith.serialization import MessageTypes
 
-REMEMBERED = 1_000_000
+REMEMBERED = 10_000
+"""How many ids of settled commands are remembered at least; twice as many at most."""
 PAGE = 1000
 
 _RECORDED = Acceptance.RECORDED
@@ -58,7 +58,7 @@ class MemoryEventStore:
         self._numbered: dict[str, int] = {}
         self._sequence = 0
         self._settled: set[str] = set()
-        self._settled_in_order: deque[str] = deque()
+        self._settled_before: set[str] = set()
         self._checkpoints: dict[str, tuple[int, set[int]]] = {}
         self._attempts: dict[tuple[str, str], int] = {}
         self._dead_letters: list[DeadLetter] = []
@@ -78,7 +78,7 @@ class MemoryEventStore:
         """Record one command or event."""
         message_id = envelope.message_id
         if envelope.message.__kind__ == "command":
-            if message_id in self._pending or message_id in self._settled:
+            if message_id in self._pending or message_id in self._settled or message_id in self._settled_before:
                 return _DUPLICATE
             self._pending[message_id] = envelope
             return _RECORDED
@@ -121,6 +121,16 @@ class MemoryEventStore:
         """Settle a message whose handler sent nothing."""
         if not self._is_settled(settlement):
             self._settle(settlement)
+
+    def settle_command(self, envelope: Envelope[Any]) -> None:
+        """Settle a command whose handler ended well and sent nothing."""
+        message_id = envelope.message_id
+        self._pending.pop(message_id, None)
+        self._settled.add(message_id)
+        if len(self._settled) >= REMEMBERED:
+            self._settled, self._settled_before = set(), self._settled
+        if self._attempts:
+            self._attempts.pop(("", message_id), None)
 
     async def flush(self) -> None:
         """Return at once: nothing is ever under way."""
@@ -213,7 +223,10 @@ class MemoryEventStore:
         return len(self._log)
 
     def _is_known(self, message_id: str) -> bool:
-        return message_id in self._pending or message_id in self._settled or message_id in self._event_ids
+        return message_id in self._pending or self._is_settled_command(message_id) or message_id in self._event_ids
+
+    def _is_settled_command(self, message_id: str) -> bool:
+        return message_id in self._settled or message_id in self._settled_before
 
     def _conflict(self, unit: Unit, envelopes: Collection[Envelope[Any]]) -> PositionConflictError | None:
         if unit.expected_position is None:
@@ -245,7 +258,7 @@ class MemoryEventStore:
 
     def _is_settled(self, settlement: Settlement) -> bool:
         if settlement.position is None:
-            return settlement.envelope.message_id in self._settled
+            return self._is_settled_command(settlement.envelope.message_id)
         checkpoint, finished = self._checkpoints.get(settlement.handler, (-1, ()))
         return settlement.position <= checkpoint or settlement.position in finished
 
@@ -253,13 +266,7 @@ class MemoryEventStore:
         envelope = settlement.envelope
         message_id = envelope.message_id
         if settlement.position is None:
-            self._pending.pop(message_id, None)
-            self._settled.add(message_id)
-            self._settled_in_order.append(message_id)
-            if len(self._settled) > REMEMBERED:
-                self._settled.discard(self._settled_in_order.popleft())
-            if self._attempts:
-                self._attempts.pop(("", message_id), None)
+            self.settle_command(envelope)
         else:
             self._finish(settlement.handler, settlement.position, settlement.checkpoint)
             if self._attempts:

@@ -394,6 +394,10 @@ class EventStore(Protocol):
         """
         ...
 
+    def settle_command(self, envelope: Envelope[Any]) -> None:
+        """Settle a command whose handler ended well and sent nothing: `settle` for the most common case."""
+        ...
+
     async def flush(self) -> None:
         """Return when everything handed in so far is committed.
 

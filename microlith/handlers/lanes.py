@@ -72,6 +72,7 @@ class Lane:
 
     Attributes:
         spec: The handler.
+        name: Its full name.
         limit: How many messages it may hold in memory.
         answers: Whether each handling must return a response: so for queries.
         durable: Whether what it has handled is noted in the store; not so for queries and subscriptions.
@@ -97,6 +98,7 @@ class Lane:
         spawn: Callable[[Any, str], asyncio.Task[None]],
     ) -> None:
         self.spec = spec
+        self.name = spec.name
         self.limit = limit
         self.answers = spec.message.__kind__ == "query"
         self.durable = durable
@@ -123,7 +125,7 @@ class Lane:
 
     def push(self, envelope: Envelope[Any], position: int | None = None, attempt: int = 1) -> None:
         """Add a message at the end; `position` for events, `attempt` 0 for what an earlier process left."""
-        self.queue.append(Handling(self.spec.name, envelope, position, monotonic(), attempt))
+        self.queue.append(Handling(self.name, envelope, position, monotonic(), attempt))
         if self._idle:
             self.wake()
 

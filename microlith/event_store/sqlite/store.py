@@ -164,6 +164,10 @@ class SQLiteEventStore:
         self._check_process()
         self._writer.put(Write((), settlement, self._letter(settlement)))
 
+    def settle_command(self, envelope: Envelope[Any]) -> None:
+        """Settle a command whose handler ended well and sent nothing."""
+        self.settle(Settlement("", envelope))
+
     async def flush(self) -> None:
         """Return when everything handed in so far is committed."""
         self._check_process()

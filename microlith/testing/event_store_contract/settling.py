@@ -55,6 +55,16 @@ class SettlingContract:
         assert list(again.duplicates) == [command.message_id]
         assert await event_store.store.pending_commands() == []
 
+    async def test_command_is_settled_the_short_way(self, event_store: StoreUnderTest) -> None:
+        command, other = await event_store.pending_command(), await event_store.pending_command()
+
+        event_store.store.settle_command(command)
+        event_store.store.settle_command(command)
+        await event_store.store.flush()
+
+        pending = await event_store.store.pending_commands()
+        assert [one.envelope.message_id for one in pending] == [other.message_id]
+
     async def test_unit_writes_its_messages_and_settles(self, event_store: StoreUnderTest) -> None:
         command = await event_store.pending_command()
         event, follower = correlated(ItemStored(item="nut")), correlated(CountStock())
