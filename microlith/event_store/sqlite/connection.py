@@ -43,25 +43,18 @@ def prepare_files(path: Path) -> None:
             os.close(folder)
 
 
-def connect_writer(path: Path, durability: Literal["durable", "fast"]) -> sqlite3.Connection:
-    """Open the connection that writes.
+def connect_writer(path: Path) -> sqlite3.Connection:
+    """Open the connection that writes. Nothing is changed yet."""
+    return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
-    Raises:
-        StoreFormatError: The file is no SQLite database.
-    """
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    try:
-        if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'durable' else 'NORMAL'}")
-        connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT}")
-        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
-            raise StoreFormatError(path, "is not a SQLite database") from error
-        raise
-    return connection
+
+def configure(connection: sqlite3.Connection, durability: Literal["durable", "fast"]) -> None:
+    """Set the journal and how hard a commit is pressed onto the disk."""
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'durable' else 'NORMAL'}")
+    connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT}")
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:

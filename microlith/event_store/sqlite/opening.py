@@ -5,13 +5,15 @@ A file that is not an event store, or was made by a newer version, is left as it
 Needs the ownership of the file to have been taken.
 """
 
+import sqlite3
 from pathlib import Path
 from time import time
+from typing import Literal
 
 from microlith.errors import CorruptionError
 from microlith.event_store.records import MICROSECONDS
 from microlith.event_store.sqlite.codec import NO_CHECKSUM, StoredTypes
-from microlith.event_store.sqlite.connection import StoreFormatError
+from microlith.event_store.sqlite.connection import StoreFormatError, configure
 from microlith.event_store.sqlite.reading import LogReader
 from microlith.event_store.sqlite.session import Session
 from microlith.event_store.sqlite.state import LogState
@@ -22,30 +24,44 @@ VERSION = 1
 _REMEMBERED_SECONDS = 7 * 24 * 3600
 
 
-def open_log(session: Session, path: Path, types: MessageTypes) -> LogState:
+def open_log(session: Session, path: Path, types: MessageTypes, durability: Literal["durable", "fast"]) -> LogState:
     """Make or check the tables, check the newest events, and read the state.
 
     Raises:
-        StoreFormatError: The file is something else, or newer.
+        StoreFormatError: The file is something else, or newer; it was not changed.
         CorruptionError: The end of the log is damaged.
     """
-    schema, reading = statements("sqlite_schema.sql"), statements("sqlite_reading.sql")
-    names = {name for (name,) in session.run(schema["select_tables"])}
-    if "meta" in names:
-        found = session.run(schema["select_version"])
-        version = int(found[0][0]) if found else 0
-        if not 1 <= version <= VERSION:
-            raise StoreFormatError(path, f"has format {version}; this version of microlith knows {VERSION}")
-    elif names:
-        raise StoreFormatError(path, "is a SQLite database of something else")
-    else:
+    empty = _is_empty(session, path)
+    configure(session.connection, durability)
+    if empty:
         session.transact(lambda: _create(session))
     session.transact(lambda: _register(session, types))
+    reading = statements("sqlite_reading.sql")
     numbered = StoredTypes(session.run(reading["select_types"]), types)
     head = int(session.run(reading["select_last_position"])[0][0])
     reader = LogReader(session.run, numbered, types, lambda: head)
     checksum = _check_end(session, reader, head)
     return LogState(session, numbered, head, checksum)
+
+
+def _is_empty(session: Session, path: Path) -> bool:
+    """Tell whether the tables have to be made; refuse a file that belongs to something else."""
+    schema = statements("sqlite_schema.sql")
+    try:
+        names = {name for (name,) in session.run(schema["select_tables"])}
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            raise StoreFormatError(path, "is not a SQLite database") from error
+        raise
+    if "meta" not in names:
+        if names:
+            raise StoreFormatError(path, "is a SQLite database of something else")
+        return True
+    found = session.run(schema["select_version"])
+    if not found or int(found[0][0]) > VERSION:
+        kept = found[0][0] if found else "unknown"
+        raise StoreFormatError(path, f"has format {kept}; this version of microlith knows {VERSION}")
+    return False
 
 
 def _create(session: Session) -> None:

@@ -168,7 +168,7 @@ class Writer:
 
     def _run(self, opened: "Future[None]", projections: Sequence[Projecting]) -> None:
         try:
-            connection = connect_writer(self._path, self._durability)
+            connection = connect_writer(self._path)
         except Exception as error:  # noqa: BLE001 (handed to whoever waits for the opening)
             opened.set_exception(self._meaning(error))
             self._refuse_all()
@@ -187,7 +187,7 @@ class Writer:
     def _open(self, connection: sqlite3.Connection, opened: "Future[None]", projections: Sequence[Projecting]) -> None:
         try:
             self.session = Session(connection, self._path)
-            self.state = open_log(self.session, self._path, self._types)
+            self.state = open_log(self.session, self._path, self._types, self._durability)
             self.projections = Projections(self.session, projections)
             self.session.transact(self.projections.prepare)
             head = self.state.head
