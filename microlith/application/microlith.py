@@ -39,6 +39,7 @@ from microlith.waits import Waits
 
 logger = logging.getLogger("microlith")
 
+IN_MEMORY = "memory:"
 DEFAULT_STORE = "sqlite:.microlith/events.db"
 _MAX_DEPTH = 100
 _LANE_LIMIT = 250_000
@@ -57,7 +58,7 @@ class Microlith:
         query_bus: Carries queries and responses.
         event_bus: Carries events.
         store_url: Where events are kept: "sqlite:PATH", "sqlite:PATH?durability=fast" or "memory:".
-            The environment variable MICROLITH_STORE_URL overrides it.
+            The environment variable MICROLITH_STORE_URL overrides it, except for "memory:", which tests choose.
         trace_directory: Where the trace log is kept; None: beside the store, and nowhere when that is in memory.
         delivery: The running heart; None while stopped.
         intake: Whether messages from outside are taken.
@@ -163,7 +164,9 @@ class Microlith:
             raise MicrolithError(f"The microlith {self.name!r} is running already.", hint="Start it once.")
         wiring = self.wire()
         root = self.root or Path.cwd()
-        url = os.environ.get("MICROLITH_STORE_URL") or self.store_url
+        url = self.store_url
+        if url != IN_MEMORY:
+            url = os.environ.get("MICROLITH_STORE_URL") or url
         store = open_event_store(url, wiring.types, root)
         await store.open(wiring.projections)
         try:
