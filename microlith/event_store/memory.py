@@ -46,6 +46,7 @@ class MemoryEventStore:
     """Keeps events, commands and read models in this process only."""
 
     durability: Literal["memory"] = "memory"
+    engine = "memory"
     failure: StoreError | None = None
 
     def __init__(self, types: MessageTypes) -> None:

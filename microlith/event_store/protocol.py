@@ -354,6 +354,11 @@ class EventStore(Protocol):
         """What survives: nothing; everything acknowledged; all but the newest after a power cut."""
         ...
 
+    @property
+    def engine(self) -> str:
+        """What keeps the events, with its version, such as "SQLite 3.51.3"; "memory" for the process itself."""
+        ...
+
     async def open(self, projections: Sequence[Projecting] = ()) -> None:
         """Take ownership, recover, create what is missing, and bring projections up to the head.
 

@@ -17,6 +17,7 @@ from microlith_cli.console.live import LiveTracer
 Fact = Mapping[str, Any]
 
 _SAFE_SQLITE = (3, 51, 3)
+_OLD_SQLITE = " (before 3.51.3 several connections that write could damage the log; here one writes)"
 
 
 class LinesScreen:
@@ -101,18 +102,13 @@ def card_lines(card: Fact) -> Iterator[str]:
 
 def store_line(card: Fact) -> str:
     """Say what the store survives, and in which SQLite it is kept."""
-    version = card.get("sqlite")
-    kept = {
-        "memory": "in memory, lost at the end",
-        "durable": "durable",
-        "fast": "fast: a power cut may lose the newest",
-    }
-    said = kept.get(card["durability"], str(card["durability"]))
-    if not isinstance(version, str):
-        return said
+    if card["durability"] == "memory":
+        return "in memory; lost at the end, and at each reload"
+    said = "fast; a power cut may lose the newest events" if card["durability"] == "fast" else str(card["durability"])
+    engine, _, version = str(card["engine"]).partition(" ")
     parts = tuple(int(part) for part in version.split(".") if part.isdigit())
-    old = "; before 3.51.3 a write-ahead log can be damaged when several connections write, here one does"
-    return f"{said}, SQLite {version}{old if parts < _SAFE_SQLITE else ''}"
+    old = engine == "SQLite" and parts < _SAFE_SQLITE
+    return f"{said}; {engine} {version}{_OLD_SQLITE if old else ''}"
 
 
 def error_lines(error: Fact, meanwhile: str) -> Iterator[str]:

@@ -134,6 +134,7 @@ class Worker:
                 if message["kind"] in {"command", "query"} and not message["handlers"]
             ],
             "durability": self._app.store.durability,
+            "engine": self._app.store.engine,
         }
 
     def catalog(self) -> Line:

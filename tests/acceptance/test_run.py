@@ -37,7 +37,7 @@ def test_run_serves_and_says_so(project):
         assert lines[-1]["exit"] == 0
         running.printed(r"components +desk")
         running.printed(r"handlers +3 commands, 1 query")
-        running.printed(r"store +durable")
+        running.printed(r"store +durable; SQLite \d")
         running.printed(r"SaidEvent")
 
 

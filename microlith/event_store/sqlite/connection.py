@@ -16,6 +16,7 @@ from microlith.errors import CorruptionError, StoreError, StoreUnavailableError,
 
 Phase = Literal["begin", "write", "commit"]
 
+ENGINE = f"SQLite {sqlite3.sqlite_version}"
 BUSY_SECONDS = 5.0
 _JOURNAL_LIMIT = 64 * 1024 * 1024
 _CACHE_KIB = 16 * 1024

@@ -38,7 +38,7 @@ from microlith.event_store.records import StoredType, write_facts, write_stream
 from microlith.event_store.sqlite import recovering
 from microlith.event_store.sqlite.batch import Prepared, Write
 from microlith.event_store.sqlite.codec import NO_CHECKSUM
-from microlith.event_store.sqlite.connection import prepare_files
+from microlith.event_store.sqlite.connection import ENGINE, prepare_files
 from microlith.event_store.sqlite.ownership import Ownership
 from microlith.event_store.sqlite.reading import ForkedError, LogReader, Readers
 from microlith.event_store.sqlite.rebuilding import rebuild
@@ -84,6 +84,11 @@ class SQLiteEventStore:
     def durability(self) -> Durability:
         """What survives a power cut: everything acknowledged, or all but the newest."""
         return self._durability
+
+    @property
+    def engine(self) -> str:
+        """The library that keeps the file, with its version."""
+        return ENGINE
 
     @property
     def failure(self) -> StoreError | None:
