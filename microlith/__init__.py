@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from microlith.handlers.retries import Retry
     from microlith.messages import Command, Event, Message, Query, Response
+    from microlith.middleware import Middleware
     from microlith.projections import Projection, ReadModel, Table, View
 
 __version__ = "0.1.0"
@@ -51,6 +52,7 @@ _HOMES = {
     ),
     "handlers.retries": ("Retry",),
     "messages": ("Command", "Event", "Message", "Query", "Response"),
+    "middleware": ("Middleware",),
     "projections": ("Projection", "ReadModel", "Table", "View"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -70,6 +72,7 @@ __all__ = [
     "Message",
     "Microlith",
     "MicrolithError",
+    "Middleware",
     "NoHandlerError",
     "PayloadError",
     "Projection",

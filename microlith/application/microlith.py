@@ -31,6 +31,7 @@ from microlith.handlers.declared import HandlerSpec
 from microlith.handlers.injection import plan_call
 from microlith.handlers.lanes import Lane
 from microlith.messages import Kind, Message
+from microlith.middleware import Middleware
 from microlith.projections import View
 from microlith.serialization import MessageTypes
 from microlith.tracing.log import TraceLog
@@ -71,6 +72,7 @@ class Microlith:
         *,
         store: str = DEFAULT_STORE,
         root: Path | None = None,
+        middleware: Sequence[Middleware] = (),
         max_depth: int = _MAX_DEPTH,
         lane_limit: int = _LANE_LIMIT,
     ) -> None:
@@ -80,6 +82,7 @@ class Microlith:
             name: Its name.
             components: Its components, or the name of a package whose sub-packages each define one.
             store: Url of the event store.
+            middleware: What every message passes when it is sent and when it is handled, outermost first.
             root: Directory that a relative store path starts from; by default the current one at start.
             max_depth: How long a chain of messages causing messages may get.
             lane_limit: How many commands or queries may wait for one handler.
@@ -94,6 +97,7 @@ class Microlith:
         self.delivery: Delivery | None = None
         self.intake = False
         self._components = components
+        self._middleware = tuple(middleware)
         self._max_depth = max_depth
         self._lane_limit = lane_limit
         self._wiring: Wiring | None = None
@@ -255,7 +259,16 @@ class Microlith:
         waits = Waits(lambda expired: explain_timeouts(self._running(), wiring.emits, expired))
         routes = Routes(wiring.types)
         tracer.start()
-        return Delivery(self.name, routes, store, tracer, waits, max_depth=self._max_depth, lane_limit=self._lane_limit)
+        return Delivery(
+            self.name,
+            routes,
+            store,
+            tracer,
+            waits,
+            max_depth=self._max_depth,
+            lane_limit=self._lane_limit,
+            middleware=self._middleware,
+        )
 
     async def _start_lanes(self, wiring: Wiring) -> None:
         delivery = self._running()
@@ -282,7 +295,16 @@ class Microlith:
         limit = _EVENT_LANE_LIMIT if spec.message.__kind__ == "event" else self._lane_limit
         if self._executor is None:
             raise NotRunningError(self.name)
-        return Lane(spec, call, completion, self._executor, limit=limit, durable=durable, spawn=self._spawn)
+        return Lane(
+            spec,
+            call,
+            completion,
+            self._executor,
+            limit=limit,
+            durable=durable,
+            spawn=self._spawn,
+            middleware=self._middleware,
+        )
 
     def _value(self, annotation: Any, detail: Any) -> Any:
         if detail is None:

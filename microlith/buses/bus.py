@@ -14,6 +14,7 @@ from microlith.delivery import Delivery, Receipt
 from microlith.envelope import Envelope
 from microlith.errors import ForeignLoopError, NotRunningError, WrongBusError
 from microlith.messages import Kind, Message
+from microlith.middleware import dispatched_through
 from microlith.waits import Wait
 
 A = TypeVar("A", bound=Message)
@@ -85,6 +86,8 @@ class Bus:
         if route.kind != self.kind:
             raise WrongBusError(route.entry.name, route.kind, self.kind)
         delivery.check(envelope, route)
+        if delivery.middleware:
+            envelope = dispatched_through(delivery.middleware, envelope)
         # While the application's loop runs, no other can run in its thread. Asking for the running loop costs a system call.
         on_loop = get_ident() == delivery.thread and delivery.loop.is_running()
         if not on_loop:

@@ -21,10 +21,22 @@ from microlith.handlers.decisions import MAX_CONFLICTS, Decision
 from microlith.handlers.lanes import HandlerTimeoutError, Lane
 from microlith.ids import new_id
 from microlith.messages import Message
+from microlith.middleware import dispatched_through
 from microlith.payloads import scrub
 from microlith.serialization import secret_values
 
 logger = logging.getLogger("microlith")
+
+
+class MiddlewareRefusedError(MicrolithError):
+    """A middleware raised while a handler's message passed it; its error is the cause."""
+
+    def __init__(self, message_name: str, error: Exception) -> None:
+        super().__init__(
+            f"A middleware refused {message_name}, which the handler sent: {error}",
+            hint="Nothing of what the handler sent went out.",
+        )
+
 
 Outgoing = list[tuple[Envelope[Any], Route]]
 
@@ -101,8 +113,18 @@ class HandlerCompletion:
                 raise WrongBusError(route.entry.name, route.kind, "query" if is_query else "command or event")
             if route.kind != "response":
                 self._delivery.check(envelope, route)
+                if self._delivery.middleware:
+                    envelope = self._passed(envelope)
             outgoing.append((envelope, route))
         return outgoing
+
+    def _passed(self, envelope: Envelope[Any]) -> Envelope[Any]:
+        try:
+            return dispatched_through(self._delivery.middleware, envelope)
+        except MicrolithError:
+            raise
+        except Exception as error:
+            raise MiddlewareRefusedError(type(envelope.message).__name__, error) from error
 
     def _answer(self, lane: Lane, handling: Handling, outgoing: Outgoing) -> Awaitable[None] | None:
         """Send a query's response, which is not recorded, and what its handler dispatched, which is."""

@@ -7,6 +7,7 @@ One direction: dispatch, accept, deliver. What a handler returns comes back in t
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Sequence
 from threading import get_ident
 from typing import Any
 
@@ -17,6 +18,7 @@ from microlith.envelope import Envelope
 from microlith.errors import BusFullError, CascadeTooDeepError, NoHandlerError
 from microlith.event_store.protocol import Acceptance, Committed, EventStore, RecordedEvent
 from microlith.handlers.lanes import Lane
+from microlith.middleware import Middleware
 from microlith.tracing.tracer import Tracer
 from microlith.waits import Waits
 
@@ -31,6 +33,7 @@ class Delivery:
     """The running heart of an application: routes, store, tracer and waits together.
 
     Attributes:
+        middleware: What every message passes before it is accepted, outermost first.
         answers: The newest responses, and failures of queries, by correlation id; bounded.
     """
 
@@ -44,6 +47,7 @@ class Delivery:
         *,
         max_depth: int,
         lane_limit: int,
+        middleware: Sequence[Middleware] = (),
     ) -> None:
         self.name = name
         self.routes = routes
@@ -54,6 +58,7 @@ class Delivery:
         self.thread = get_ident()
         self.max_depth = max_depth
         self.lane_limit = lane_limit
+        self.middleware = tuple(middleware)
         self.answers: OrderedDict[str, Envelope[Any] | BaseException] = OrderedDict()
 
     def check(self, envelope: Envelope[Any], route: Route) -> None:

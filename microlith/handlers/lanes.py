@@ -8,7 +8,7 @@ Decides nothing about what happens to a result: that is the completion's.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from contextvars import copy_context
 from time import monotonic
@@ -19,6 +19,7 @@ from microlith.envelope import Envelope
 from microlith.errors import MicrolithError
 from microlith.handlers.declared import HandlerSpec
 from microlith.handlers.injection import Call
+from microlith.middleware import Middleware, handled_through
 
 _TURN = 0.001
 """Seconds a worker goes on without a pause before other tasks get a turn."""
@@ -96,6 +97,7 @@ class Lane:
         limit: int,
         durable: bool,
         spawn: Callable[[Any, str], asyncio.Task[None]],
+        middleware: Sequence[Middleware] = (),
     ) -> None:
         self.spec = spec
         self.name = spec.name
@@ -112,7 +114,7 @@ class Lane:
         self.recovering_to = -1
         self.counted = 0
         self.slots = [Slot() for _ in range(spec.concurrency)]
-        self._call = call if spec.is_async else self._call_in_thread(call, executor)
+        self._call = handled_through(middleware, call if spec.is_async else self._call_in_thread(call, executor))
         self._completion = completion
         self._spawn = spawn
         self._idle: deque[asyncio.Future[None]] = deque()

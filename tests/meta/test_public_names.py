@@ -26,6 +26,7 @@ PUBLIC_NAMES = [
     "Message",
     "Microlith",
     "MicrolithError",
+    "Middleware",
     "NoHandlerError",
     "PayloadError",
     "Projection",
