@@ -11,13 +11,9 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
-from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Any
-
-from microlith.errors import MicrolithError
-from microlith.ids import matches, short_id
 
 CURRENT = "trace.jsonl"
 PREVIOUS = "trace.1.jsonl"
@@ -26,52 +22,6 @@ LIMIT = 32 * 1024 * 1024
 Fact = dict[str, Any]
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-_SHOWN = 5
-"""How many candidates an error lists."""
-_NEWEST = 500
-"""How many correlations a mistyped id is compared with."""
-
-
-class TraceNotFoundError(MicrolithError):
-    """What was typed means no correlation in the trace log.
-
-    Attributes:
-        nearest: Short ids that look alike, best first.
-    """
-
-    def __init__(self, typed: str, directory: Path, known: list[tuple[str, str]]) -> None:
-        where = Path(directory, CURRENT)
-        shorts = {short_id(identifier): root for identifier, root in known}
-        self.nearest = get_close_matches(typed, shorts, n=3, cutoff=0.5)
-        if not known:
-            super().__init__(
-                f"Nothing is traced yet: {where} {'holds no message' if where.exists() else 'does not exist'}.",
-                hint="Send a message with `microlith dispatch`, or start the application with `microlith run`.",
-            )
-            return
-        close = ", ".join(f"{short} ({shorts[short]})" for short in self.nearest)
-        what = "no message failed" if typed == "@failed" else f"{typed!r} is none of them"
-        super().__init__(
-            f"Looked at the newest {len(known)} correlations in {where}: {what}.",
-            hint=f"Nearest: {close}." if close else "`microlith trace` lists the newest correlations.",
-        )
-
-
-class AmbiguousTraceError(MicrolithError):
-    """What was typed means more than one correlation.
-
-    Attributes:
-        candidates: Their ids, newest first.
-    """
-
-    def __init__(self, typed: str, candidates: Mapping[str, Fact]) -> None:
-        shown = [f"{short_id(each)} ({_name(fact)})" for each, fact in islice(candidates.items(), _SHOWN)]
-        more = f" and {len(candidates) - _SHOWN} more" if len(candidates) > _SHOWN else ""
-        super().__init__(
-            f"{typed!r} could be {', '.join(shown)}{more}.",
-            hint="Type more of it; the short id is the end of the whole id.",
-        )
-        self.candidates = tuple(candidates)
 
 
 class TraceLog:
@@ -195,68 +145,9 @@ def last_correlations(directory: str | os.PathLike[str], n: int) -> list[tuple[s
     return list(islice(correlations(directory), n))
 
 
-def find_correlation(directory: str | os.PathLike[str], typed: str) -> str:
-    """Find the correlation that a person means.
-
-    Args:
-        directory: Where the trace log is.
-        typed: The beginning of an id or of a short id, of a correlation or else of one of its messages;
-            `@last` or `@-1`, the one that began last; `@-2`, the one before; `@failed`, the last with a failure.
-
-    Raises:
-        TraceNotFoundError: There is none; it says where it looked, and what looks alike.
-        AmbiguousTraceError: There are several.
-    """
-    if typed.startswith("@") or not typed:
-        found = _find_named(directory, typed)
-        candidates: dict[str, Fact] = {found: {}} if found is not None else {}
-    else:
-        candidates = _find_typed(directory, typed)
-    if not candidates:
-        known = [(identifier, _name(facts[0])) for identifier, facts in last_correlations(directory, _NEWEST)]
-        raise TraceNotFoundError(typed, Path(directory), known)
-    if len(candidates) > 1:
-        raise AmbiguousTraceError(typed, candidates)
-    return next(iter(candidates))
-
-
-def _find_named(directory: str | os.PathLike[str], typed: str) -> str | None:
-    if typed == "@failed":
-        return _last_failed(directory)
-    back = "1" if typed == "@last" else typed.removeprefix("@-")
-    if not (back.isascii() and back.isdigit()) or len(back) > 9 or int(back) < 1:
-        return None
-    return next((identifier for identifier, _ in islice(correlations(directory), int(back) - 1, None)), None)
-
-
-def _last_failed(directory: str | os.PathLike[str]) -> str | None:
-    settled: set[str] = set()
-    for fact in _facts(directory, b'"microlith.handled"', newest_first=True):
-        identifier, correlation = fact.get("id"), fact.get("correlationid")
-        if not isinstance(identifier, str) or not isinstance(correlation, str) or identifier in settled:
-            continue  # a later attempt has decided it
-        settled.add(identifier)
-        data = fact.get("data")
-        if isinstance(data, dict) and data.get("outcome") in ("failed", "timeout"):
-            return correlation
-    return None
-
-
-def _find_typed(directory: str | os.PathLike[str], typed: str) -> dict[str, Fact]:
-    """Collect what may be meant, newest first: correlations, or else those of matching messages."""
-    named: dict[str, Fact] = {}
-    holding: dict[str, Fact] = {}
-    for fact in _facts(directory, _bare(typed), newest_first=True):
-        identifier, message = fact.get("correlationid"), fact.get("id")
-        if not isinstance(identifier, str) or not isinstance(message, str):
-            continue
-        if identifier == typed:
-            return {identifier: fact}
-        if matches(identifier, typed):
-            named[identifier] = fact  # overwritten by older ones: the oldest is the first message
-        elif matches(message.partition("/")[0], typed):
-            holding[identifier] = fact
-    return named or holding
+def facts_holding(directory: str | os.PathLike[str], text: str, *, newest_first: bool = False) -> Iterator[Fact]:
+    """Read the facts that hold a text anywhere; the others are not even decoded."""
+    return _facts(directory, _bare(text), newest_first=newest_first)
 
 
 def _facts(directory: str | os.PathLike[str], needle: bytes, *, newest_first: bool) -> Iterator[Fact]:
@@ -323,10 +214,3 @@ def _line(fact: Mapping[str, Any]) -> bytes:
 def _bare(text: str) -> bytes:
     """Return the bytes of a text as they stand in the log, without quotes."""
     return _line({"": text})[len('{"":"') : -len('"}\n')]
-
-
-def _name(fact: Fact) -> str:
-    """Name what a fact is about, for a list of candidates."""
-    data = fact.get("data")
-    handled = fact.get("type") == "microlith.handled" and isinstance(data, dict)
-    return str(data.get("message") if handled and isinstance(data, dict) else fact.get("type"))

@@ -15,14 +15,14 @@ TABLE = (
         "Send a command, query or event, and wait for what comes of it.",
         "microlith_cli.commands.dispatch:run",
     ),
-    ("trace", "Show what one message caused, or everything as it happens.", "microlith_cli.commands.trace:command"),
+    ("trace", "Show what one message caused, or everything as it happens.", "microlith_cli.commands.trace:run"),
     ("replay", "Run recorded events again, safely.", "microlith_cli.commands.replay:command"),
     ("list", "List messages, handlers, components and projections.", "microlith_cli.commands.list:command"),
     ("demo", "Try microlith in a folder of its own, in one minute.", "microlith_cli.commands.demo:command"),
     ("completion", "Print the completion script of a shell.", "microlith_cli.commands.completion:run"),
 )
 
-RAW = frozenset({"dispatch", "completion"})
+RAW = frozenset({"dispatch", "trace", "completion"})
 
 GLOBAL_OPTIONS = ("-C", "-q", "--quiet", "-v", "--verbose", "--color", "--version", "--help")
 

@@ -1,18 +1,18 @@
 """`microlith trace`: what one message caused, the newest correlations, or everything as it happens.
 
 Looks back in the trace log, so nothing needs to run; only `--follow` asks the running microlith.
-Imports no code of the user's, and neither pydantic nor rich.
+Imports no code of the user's, and neither pydantic, typer nor rich: an answer takes less than they would.
 """
 
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, cast, get_args
 
-import typer
-
-from microlith.tracing.log import CURRENT, TraceNotFoundError, correlations, find_correlation, read_facts
+from microlith.tracing.finding import TraceNotFoundError, find_correlation
+from microlith.tracing.log import CURRENT, correlations, read_facts
 from microlith_cli.causation import Fact, Tree, build_tree
 from microlith_cli.console import plain
 from microlith_cli.console.lines import show_lines
@@ -28,13 +28,41 @@ from microlith_cli.errors import (
     NothingRunsError,
     RefusedError,
     ToolError,
+    UnknownNameError,
     UsageError,
 )
 from microlith_cli.filtering import compile_filter
+from microlith_cli.options import Options, split
 from microlith_cli.project import Project, find_project
 
 Format = Literal["tree", "lines", "json", "mermaid"]
 
+VALUED = ("--filter", "--format", "--limit", "-n")
+SWITCHES = ("--follow", "-f", "--json", "--help", "-h")
+USAGE = """\
+Usage: microlith trace [OPTIONS] [ID]
+
+  Show what one message caused, or everything as it happens.
+
+  ID is the beginning of an id or of a short id, of a correlation or of one of
+  its messages; or @last, @-2 for the one before, @failed. Without it, the
+  newest correlations are listed.
+
+Options:
+  -f, --follow     Show what happens from now on.
+  --filter FILTER  Show what fits, such as
+                   'type:Login* status:failed took:>50ms since:5m'.
+  --format FORM    tree, lines for searching, json, or mermaid for a diagram.
+  -n, --limit N    Correlations in the list (20), messages in a tree (400), or
+                   facts to follow (no end).
+  --json           The same as --format json: CloudEvents, one a line.
+  --help           Show this text.
+
+Terms of a filter: type:Login* bus:event component:auth handler:auth.login
+status:failed|ok|timeout|cancelled|running|unhandled took:>50ms queued:>50ms
+since:5m until:10:32 correlation:ID id:ID data.email=a@b.c, a word of the type;
+-TERM or not:TERM must not hold. All terms must hold; quotes keep spaces.
+"""
 _LISTED = 20
 """Correlations in the list, unless another number is asked for."""
 
@@ -48,85 +76,99 @@ class NothingPassesError(ToolError):
         )
 
 
-def command(
-    correlation: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[ID|@last|@failed]",
-            help="The correlation: the beginning of an id or of a short id, @last, @-2 for the one before, @failed. "
-            "Left out: list the newest.",
-            show_default=False,
-        ),
-    ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show what happens from now on.")] = False,
-    filter_text: Annotated[
-        str,
-        typer.Option(
-            "--filter",
-            metavar="FILTER",
-            help="Show what fits, such as 'type:Login* status:failed took:>50ms since:5m'.",
-        ),
-    ] = "",
-    form: Annotated[
-        Format | None,
-        typer.Option("--format", help="How to show it; lines are for searching.", show_default="tree"),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            "--limit",
-            "-n",
-            min=1,
-            metavar="N",
-            help="Correlations in the list (default 20), messages in a tree (400), or facts to follow (no end).",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the command line asks for.
+
+    Attributes:
+        typed: What was typed for a correlation; None for none.
+        form: How to show it; None: as fits best.
+        limit: How many of what is shown; None: the usual number.
+    """
+
+    typed: str | None
+    filter_text: str
+    form: Format | None
+    limit: int | None
+
+
+def run(arguments: list[str]) -> int:
     """Show what one message caused, or everything as it happens."""
-    form = "json" if as_json else form
-    plain.settings.as_json = form == "json"  # for errors
-    passes = compile_filter(filter_text)  # a mistake in it is told before anything is read
+    given = split(arguments, valued=VALUED, switches=SWITCHES)
+    if given.has("--help") or given.has("-h"):
+        plain.out(USAGE.rstrip("\n"))
+        return DONE
+    wish = _wish(given)
+    plain.settings.as_json = wish.form == "json"  # for errors
+    passes = compile_filter(wish.filter_text)  # a mistake in it is told before anything is read
     project = find_project()
-    if follow:
-        return _follow(project, correlation, filter_text, form, limit)
-    if correlation is not None:
-        return _show(project, correlation, filter_text, form or "tree", limit)
-    return _list(project, filter_text, passes, form or "tree", limit or _LISTED)
+    if given.has("--follow") or given.has("-f"):
+        return _follow(project, wish)
+    if wish.typed is not None:
+        return _show(project, wish.typed, wish)
+    return _list(project, wish, passes)
 
 
-def _show(project: Project, typed: str, filter_text: str, form: Format, limit: int | None) -> int:
+def _wish(given: Options) -> Wish:
+    for word in given.rest:
+        if word.startswith("-"):
+            known = [option for option in (*VALUED, *SWITCHES) if option.startswith("--")]
+            raise UnknownNameError("option", word, known, see="microlith trace --help")
+    if len(given.rest) > 1:
+        raise UsageError(
+            f"One correlation at a time, not {' and '.join(given.rest[:3])}.",
+            hint="A filter goes after --filter, in quotes.",
+        )
+    form = given.one("--format")
+    if form is not None and form not in get_args(Format):
+        raise UsageError(f"--format takes {', '.join(get_args(Format))}, not {form!r}.")
+    if given.has("--json"):
+        form = "json"
+    return Wish(
+        given.rest[0] if given.rest else None, given.one("--filter") or "", cast("Format | None", form), _limit(given)
+    )
+
+
+def _limit(given: Options) -> int | None:
+    text = given.one("--limit") or given.one("-n")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and 0 < len(text) < 10 and int(text) > 0):
+        raise UsageError(f"--limit takes a whole number from 1 on, not {text!r}.")
+    return int(text)
+
+
+def _show(project: Project, typed: str, wish: Wish) -> int:
     """Show one correlation."""
     identifier = find_correlation(project.state, typed)
     facts = read_facts(project.state, correlation=identifier)
-    if form in {"tree", "mermaid"}:
-        if filter_text:
-            raise UsageError(
-                f"A {form} shows a correlation whole; a filter would leave holes.",
-                hint="Leave out the id to filter correlations, or use --format lines to filter facts.",
-            )
-        _draw(build_tree(identifier, facts), form, limit)
-        return DONE
-    passes = compile_filter(filter_text)
-    shown = _write_facts(islice(filter(passes, facts), limit), form)
-    return DONE if shown else SAID_NO
+    if wish.form in {"lines", "json"}:
+        fitting = filter(compile_filter(wish.filter_text), facts)
+        return DONE if _write_facts(islice(fitting, wish.limit), wish.form) else SAID_NO
+    if wish.filter_text:
+        raise UsageError(
+            "A correlation is drawn whole; a filter would leave holes.",
+            hint="Leave out the id to filter correlations, or add --format lines to filter facts.",
+        )
+    _draw(build_tree(identifier, facts), wish)
+    return DONE
 
 
-def _list(project: Project, filter_text: str, passes: Callable[[Fact], bool], form: Format, limit: int) -> int:
+def _list(project: Project, wish: Wish, passes: Callable[[Fact], bool]) -> int:
     """List the newest correlations, or the newest facts."""
-    if form == "mermaid":
+    if wish.form == "mermaid":
         raise UsageError("A diagram shows one correlation.", hint="Add its id: microlith trace @last --format mermaid")
-    if form == "lines":
-        shown = _write_facts(_newest(project, passes if filter_text else None, limit), form)
+    limit = wish.limit or _LISTED
+    if wish.form == "lines":
+        shown = _write_facts(_newest(project, passes if wish.filter_text else None, limit), wish.form)
     else:
         fitting = ((each, facts) for each, facts in correlations(project.state) if any(map(passes, facts)))
-        shown = _write_list(islice(fitting, limit), form)
+        shown = _write_list(islice(fitting, limit), wish.form)
     if shown:
         return DONE
     if next(correlations(project.state), None) is None:
         raise TraceNotFoundError("@last", project.state, [])
-    raise NothingPassesError(str(project.state / CURRENT), filter_text)
+    raise NothingPassesError(str(project.state / CURRENT), wish.filter_text)
 
 
 def _newest(project: Project, passes: Callable[[Fact], bool] | None, limit: int) -> Iterable[Fact]:
@@ -137,9 +179,9 @@ def _newest(project: Project, passes: Callable[[Fact], bool] | None, limit: int)
     return deque(filter(passes, read_facts(project.state)), maxlen=limit)
 
 
-def _follow(project: Project, typed: str | None, filter_text: str, form: Format | None, limit: int | None) -> int:
+def _follow(project: Project, wish: Wish) -> int:
     """Show facts as they come, until the user, the limit or the microlith ends it."""
-    if form == "mermaid":
+    if wish.form == "mermaid":
         raise UsageError("A diagram shows what is over.", hint="Leave out --follow.")
     session = attach(project.state)
     if session is None:
@@ -148,14 +190,17 @@ def _follow(project: Project, typed: str | None, filter_text: str, form: Format 
             hint="Start it with `microlith run`; without --follow, `microlith trace` reads the trace log.",
         )
     with session:
-        identifier = find_correlation(project.state, typed) if typed is not None else ""
-        quote = "'" if '"' in identifier else '"'
-        asked = f"{filter_text} correlation={quote}{identifier}{quote}" if identifier else filter_text
-        facts = islice(_followed(session, asked), limit)
-        if form in {"json", "lines"} or (form is None and not sys.stdout.isatty()):
-            _write_facts(facts, form or "lines")
-            return DONE
-        return _show_live(facts)
+        asked = wish.filter_text
+        if wish.typed is not None:
+            identifier = find_correlation(project.state, wish.typed)
+            quote = "'" if '"' in identifier else '"'
+            asked = f"{asked} correlation={quote}{identifier}{quote}"
+        facts = islice(_followed(session, asked), wish.limit)
+        if wish.form in {"json", "lines"} or (wish.form is None and not sys.stdout.isatty()):
+            _write_facts(facts, wish.form)
+        else:
+            _show_live(facts)
+    return DONE
 
 
 def _followed(session: RemoteSession, asked: str) -> Iterator[Fact]:
@@ -170,27 +215,26 @@ def _followed(session: RemoteSession, asked: str) -> Iterator[Fact]:
         plain.err("the microlith has ended")
 
 
-def _show_live(facts: Iterable[Fact]) -> int:
+def _show_live(facts: Iterable[Fact]) -> None:
     tracer = LiveTracer(sys.stdout)
     try:
         for fact in facts:
             tracer.facts([fact])
     finally:
         tracer.close()
-    return DONE
 
 
-def _draw(tree: Tree, form: Format, limit: int | None) -> None:
-    if form == "tree":
-        show_tree(tree, sys.stdout, limit=limit or MOST_MESSAGES)
-    else:
+def _draw(tree: Tree, wish: Wish) -> None:
+    if wish.form == "mermaid":
         for line in mermaid_lines(tree):
             plain.out(line)
+    else:
+        show_tree(tree, sys.stdout, limit=wish.limit or MOST_MESSAGES)
 
 
-def _write_facts(facts: Iterable[Fact], form: Format) -> int:
-    """Write facts; returns how many."""
-    if form == "lines":
+def _write_facts(facts: Iterable[Fact], form: Format | None) -> int:
+    """Write facts, as JSON or as lines; returns how many."""
+    if form != "json":
         return show_lines(facts, sys.stdout)
     count = 0
     for fact in facts:
@@ -199,9 +243,9 @@ def _write_facts(facts: Iterable[Fact], form: Format) -> int:
     return count
 
 
-def _write_list(found: Iterable[tuple[str, Sequence[Fact]]], form: Format) -> int:
+def _write_list(found: Iterable[tuple[str, Sequence[Fact]]], form: Format | None) -> int:
     """Write correlations, one line or one object each; returns how many."""
-    if form == "tree":
+    if form != "json":
         return show_correlations((build_tree(identifier, facts) for identifier, facts in found), sys.stdout)
     count = 0
     for identifier, facts in found:

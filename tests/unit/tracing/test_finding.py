@@ -2,14 +2,8 @@
 
 import pytest
 
-from microlith.tracing.log import (
-    AmbiguousTraceError,
-    TraceLog,
-    TraceNotFoundError,
-    correlations,
-    find_correlation,
-    last_correlations,
-)
+from microlith.tracing.finding import AmbiguousTraceError, TraceNotFoundError, find_correlation
+from microlith.tracing.log import TraceLog, correlations, last_correlations
 
 FIRST = "019aaaaa-0000-7000-8000-0000aaaa1111"
 SECOND = "019aaaaa-0000-7000-8000-0000aaaa2222"
