@@ -13,7 +13,8 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Signals:
     """Listens for the signals that end a process.
 
-    Also where they were ignored before, as in a background job: whoever sends one means it.
+    SIGINT also where it was ignored before, as shells do with background jobs: whoever sends it means it. SIGHUP not:
+    under nohup, the end of the terminal is to be survived.
 
     Args:
         first: Called with the first one.
@@ -24,15 +25,18 @@ class Signals:
         self._first = first
         self._again = again
         self._seen = False
+        self._heard = [
+            number for number in ENDING if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+        ]
 
     def __enter__(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in ENDING:
+        for number in self._heard:
             loop.add_signal_handler(number, self._take, number)
 
     def __exit__(self, *_: object) -> None:
         loop = asyncio.get_running_loop()
-        for number in ENDING:
+        for number in self._heard:
             loop.remove_signal_handler(number)
 
     def _take(self, number: signal.Signals) -> None:

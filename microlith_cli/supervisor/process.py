@@ -227,7 +227,7 @@ class WorkerProcess:
             while chunk := await pipe.read(_LONGEST_LINE):
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    self._showing.output(stream, line.decode(errors="replace"))
+                    self._showing.output(stream, line.removesuffix(b"\r").decode(errors="replace"))
                 await self._showing.room()
                 if len(rest) > _LONGEST_LINE:
                     self._showing.output(stream, rest.decode(errors="replace"))

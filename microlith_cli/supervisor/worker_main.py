@@ -46,7 +46,7 @@ def main() -> int:
         signal.signal(number, _leave_it_to_the_supervisor)
     with socket.socket(fileno=descriptor) as end:
         # Heavy; done ahead of time, so that a reload pays for the user's modules alone.
-        import microlith.event_store.sqlite  # noqa: PLC0415
+        import microlith.event_store.sqlite  # noqa: F401, PLC0415
         import microlith_cli.supervisor.worker  # noqa: F401, PLC0415
 
         app, project = load(end)

@@ -232,6 +232,26 @@ def test_stalled_reader_costs_a_client_nothing_and_does_not_keep_the_run(project
     assert not workers_of(project)
 
 
+def test_run_under_nohup_survives_the_end_of_its_terminal(project):
+    nohup = (
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.executable, sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", nohup, sys.executable, "-m", "microlith_cli", "run"]
+    process = subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with process:
+        try:
+            Attached(project).serving()
+
+            process.send_signal(HUP)
+
+            assert Attached(project).words() == "one"
+            process.send_signal(TERM)
+            assert process.wait(PATIENCE) == 0
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
 @pytest.mark.parametrize(("number", "code"), [(INT, 0), (TERM, 0)], ids=["INT", "TERM"])
 def test_background_job_without_a_terminal_ends_too(project, number, code):
     """A shell starts background jobs with SIGINT ignored."""
