@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from microlith.aggregates import Streams
 from microlith.application import catalog
+from microlith.application.draining import drained
 from microlith.application.reports import explain_timeouts, running_handlers
 from microlith.application.resources import Resources
 from microlith.application.wiring import Wiring
@@ -202,12 +203,20 @@ class Microlith:
         if not (finish_queues or in_memory):
             for lane in delivery.routes.lanes():
                 lane.close()
-        await self._drain(delivery, monotonic() + drain, queues=finish_queues or in_memory)
+        await drained(delivery, monotonic() + drain, queues=finish_queues or in_memory)
         lanes = list(delivery.routes.lanes())
         abandoned = sum(slot.handling is not None for lane in lanes for slot in lane.slots)
         abandoned += sum(len(lane.queue) for lane in lanes) if in_memory else 0
         await self._close(delivery.store)
         return abandoned
+
+    async def idle(self, timeout: float = 10.0) -> bool:
+        """Wait until every cascade has ended: no handler is at work, nothing waits for one, all is committed.
+
+        Returns:
+            Whether that came within `timeout` seconds.
+        """
+        return await drained(self._running(), monotonic() + timeout, queues=True)
 
     def running(self) -> dict[str, list[dict[str, Any]]]:
         """Return the handlers at work now, by correlation id: handler, message, milliseconds so far."""
@@ -382,15 +391,6 @@ class Microlith:
             before = now
             for lane in delivery.routes.lanes():
                 lane.check_timeouts(now)
-
-    async def _drain(self, delivery: Delivery, deadline: float, *, queues: bool) -> None:
-        while monotonic() < deadline:
-            lanes = list(delivery.routes.lanes())
-            if not any(lane.busy or (queues and (lane.queue or lane.behind)) for lane in lanes):
-                await delivery.store.flush()
-                if not any(lane.busy or (queues and (lane.queue or lane.behind)) for lane in lanes):
-                    return
-            await asyncio.sleep(0.002)
 
     async def _close(self, store: EventStore) -> None:
         delivery, self.delivery = self.delivery, None

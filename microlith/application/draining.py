@@ -1,0 +1,31 @@
+"""Draining: when an application has nothing left to do."""
+
+import asyncio
+from time import monotonic
+
+from microlith.delivery import Delivery
+
+_LOOK_EVERY = 0.002
+"""Seconds between two looks."""
+
+
+async def drained(delivery: Delivery, deadline: float, *, queues: bool) -> bool:
+    """Wait until no handler is at work and everything is committed; tell whether that came before the deadline.
+
+    Args:
+        delivery: The running heart.
+        deadline: Monotonic seconds.
+        queues: Also wait until nothing waits for a handler.
+    """
+    while True:
+        if not _at_work(delivery, queues=queues):
+            await delivery.store.flush()
+            if not _at_work(delivery, queues=queues):
+                return True
+        if monotonic() >= deadline:
+            return False
+        await asyncio.sleep(_LOOK_EVERY)
+
+
+def _at_work(delivery: Delivery, *, queues: bool) -> bool:
+    return any(lane.busy or (queues and (lane.queue or lane.behind)) for lane in delivery.routes.lanes())

@@ -1,0 +1,171 @@
+"""Given some events, when a command comes, then these events follow.
+
+For an aggregate or a decider nothing runs but its own functions. For an application the real
+handlers run, on a store in memory, and the outcome is looked at when the whole cascade has ended.
+
+    given(Account, OpenedEvent(...)).when(Withdraw(...)).then(WithdrawnEvent(...))
+    await given(app, RegisteredEvent(...)).when(LoginCommand(...)).then(LoggedInEvent(...))
+"""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from typing import Any, overload
+
+from microlith.aggregates import Aggregate, Decider, decider_of
+from microlith.application import Microlith
+from microlith.context import correlated
+from microlith.errors import NotRunningError
+from microlith.event_store.protocol import Committed, Unit
+from microlith.messages import Command, Event, Message
+from microlith.testing.in_memory import in_memory
+
+Expected = Message | type[Message]
+
+_LONGEST = 10.0
+"""Seconds a cascade may take."""
+
+
+class _Nothing:
+    """What never comes: a wait for it ends only when a handler fails."""
+
+
+@overload
+def given(subject: type[Aggregate] | Decider[Any], *events: Event) -> "GivenStream": ...
+@overload
+def given(subject: Microlith, *events: Event) -> "GivenApplication": ...
+def given(subject: Any, *events: Event) -> Any:
+    """Begin with what has happened before: events of one stream, or of an application."""
+    if isinstance(subject, Microlith):
+        return GivenApplication(subject, events)
+    return GivenStream(subject if isinstance(subject, Decider) else decider_of(subject), events)
+
+
+class GivenStream:
+    """A stream with a past."""
+
+    def __init__(self, decider: Decider[Any], events: Sequence[Event]) -> None:
+        self._decider = decider
+        self._events = events
+
+    def when(self, command: Command) -> "Decided":
+        """Decide a command on that past."""
+        state = self._decider.fold(self._decider.initial(), self._events)
+        try:
+            return Decided(self._decider.decided(state, command), None)
+        except Exception as error:  # noqa: BLE001 (what was raised is what is looked at)
+            return Decided([], error)
+
+
+class Decided:
+    """What a decision came to."""
+
+    def __init__(self, events: Sequence[Any], error: BaseException | None) -> None:
+        self._events = events
+        self._error = error
+
+    def then(self, *expected: Expected) -> None:
+        """Check the events, in order: a message must be equal, a class must be the event's class. None: nothing happened."""
+        if self._error is not None:
+            raise AssertionError(f"The decision raised {type(self._error).__name__}: {self._error}") from self._error
+        _compare(self._events, expected)
+
+    def then_fails(self, error: type[BaseException], match: str = "") -> None:
+        """Check that an error of this type was raised, and that a pattern is found in its text."""
+        _compare_error(self._error, error, match)
+
+
+class GivenApplication:
+    """An application with a past: its read models know the events, and no handler has reacted to them."""
+
+    def __init__(self, app: Microlith, events: Sequence[Event]) -> None:
+        self._app = app
+        self._events = events
+
+    def when(self, *messages: Message) -> "Happened":
+        """Send commands or events, one after the other, each when the cascade of the one before has ended."""
+        return Happened(self._app, self._events, messages)
+
+
+class Happened:
+    """What an application made of it; runs when `then` or `then_fails` is awaited."""
+
+    def __init__(self, app: Microlith, past: Sequence[Event], messages: Sequence[Message]) -> None:
+        self._app = app
+        self._past = past
+        self._messages = messages
+
+    async def then(self, *expected: Expected) -> None:
+        """Check the events that followed, in the order of the log, once every handler is idle."""
+        events, failure = await self._run()
+        if failure is not None:
+            raise AssertionError(str(failure)) from failure
+        _compare(events, expected)
+
+    async def then_fails(self, error: type[BaseException], match: str = "") -> None:
+        """Check that a handler failed with an error of this type, and that a pattern is found in its text."""
+        _, failure = await self._run()
+        _compare_error(None if failure is None else failure.__cause__, error, match)
+
+    async def _run(self) -> tuple[list[Message], BaseException | None]:
+        async with in_memory(self._app) as app:
+            await _remember(app, self._past)
+            begin = await app.store.head()
+            failure: BaseException | None = None
+            for message in self._messages:
+                failure = await self._send(app, message) or failure
+            return [event.message for event in await app.store.read_all(after=begin, limit=10_000)], failure
+
+    async def _send(self, app: Microlith, message: Message) -> BaseException | None:
+        """Send one message, wait until nothing is left to do, and return the first failure on the way."""
+        delivery = app.delivery
+        if delivery is None:
+            raise NotRunningError(app.name)
+        envelope = correlated(message)
+        wait = delivery.waits.open(envelope.correlation_id, (_Nothing,), every=False, timeout=_LONGEST)
+        try:
+            await app.bus_of(message.__kind__).dispatch(envelope)
+            if not await app.idle(_LONGEST):
+                raise AssertionError(f"The cascade did not end within {_LONGEST:g} s.")
+            return wait.future.exception() if wait.future.done() else None
+        finally:
+            delivery.waits.close(wait)
+
+
+async def _remember(app: Microlith, events: Sequence[Event]) -> None:
+    """Append the past in one commit, without delivering it: read models follow, handlers do not."""
+    if not events:
+        return
+    written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def done(committed: Committed | None, error: BaseException | None) -> None:
+        if error is not None or committed is None:
+            written.set_exception(error or AssertionError("The past was not written."))
+        else:
+            written.set_result(None)
+
+    app.store.complete(Unit([correlated(event) for event in events]), done)
+    await written
+
+
+def _compare(events: Sequence[Any], expected: Sequence[Expected]) -> None:
+    same = len(events) == len(expected) and all(
+        isinstance(event, wanted) if isinstance(wanted, type) else event == wanted
+        for event, wanted in zip(events, expected, strict=True)
+    )
+    if not same:
+        raise AssertionError(f"Expected {_shown(expected)}\nbut got  {_shown(events)}")
+
+
+def _shown(messages: Sequence[Any]) -> str:
+    if not messages:
+        return "nothing"
+    return "\n         ".join(message.__name__ if isinstance(message, type) else repr(message) for message in messages)
+
+
+def _compare_error(raised: BaseException | None, error: type[BaseException], match: str) -> None:
+    if raised is None:
+        raise AssertionError(f"Expected {error.__name__}, but nothing was raised.")
+    if not isinstance(raised, error) or not re.search(match, str(raised)):
+        wanted = f"{error.__name__} matching {match!r}" if match else error.__name__
+        raise AssertionError(f"Expected {wanted}, but got {type(raised).__name__}: {raised}") from raised
