@@ -13,6 +13,7 @@ shown before rich would be imported.
     lines     show_lines(facts, stream)                                   one fact, one line, for pipes
     live      LiveTracer(stream): .facts(facts) .note(text) .close()      facts as they come
     mermaid   mermaid_lines(tree)                                         one correlation as a sequence diagram
+    card      show_card(title, rows, stream)                              names and values, at the start of `run`
     progress  with show_progress(stream) as advance: advance(name, done, total)
 
 Decides nothing: what happened is told by `causation`, what is of interest by `filtering`.

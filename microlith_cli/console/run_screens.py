@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from microlith_cli.console import plain
+from microlith_cli.console.card import show_card
 from microlith_cli.console.ink import plural
 from microlith_cli.console.live import LiveTracer
 
@@ -33,8 +34,9 @@ class LinesScreen:
 
     def card(self, card: Fact) -> None:
         """Show what serves."""
-        for line in () if self._quiet else card_lines(card):
-            plain.err(plain.escape(line))
+        if not self._quiet:
+            title = f"{card['app']}  generation {card['generation']}"
+            show_card(title, card_rows(card), sys.stderr, warnings={"unhandled"})
 
     def facts(self, facts: Sequence[Fact]) -> None:
         """Show each fact in a line, or in sum when there are too many to read."""
@@ -87,17 +89,16 @@ class JsonScreen(LinesScreen):
         plain.complain(plain.escape(line))
 
 
-def card_lines(card: Fact) -> Iterator[str]:
-    """Write the start card: what there is, what nobody handles, how durable it is, where it listens."""
-    yield f"{card['app']}  generation {card['generation']}"
-    yield f"  components  {', '.join(card['components']) or 'none'}"
+def card_rows(card: Fact) -> Iterator[tuple[str, str]]:
+    """Tell the start card: what there is, what nobody handles, how durable it is, where it listens."""
+    yield "components", ", ".join(card["components"]) or "none"
     counts = [plural(count, kind) for kind, count in card["handlers"].items() if count]
-    yield f"  handlers    {', '.join(counts) or 'none'}; {plural(card['projections'], 'projection')}"
+    yield "handlers", f"{', '.join(counts) or 'none'}; {plural(card['projections'], 'projection')}"
     if card["unhandled"]:
-        yield f"  unhandled   {', '.join(card['unhandled'])}"
-    yield f"  store       {store_line(card)}"
-    yield f"  listens at  {card['socket']}"
-    yield f"  reload      {'on save' if card['reloads'] else 'off'}"
+        yield "unhandled", ", ".join(card["unhandled"])
+    yield "store", store_line(card)
+    yield "listens at", str(card["socket"])
+    yield "reload", "on save" if card["reloads"] else "off"
 
 
 def store_line(card: Fact) -> str:
