@@ -5,9 +5,8 @@ framework. One process owns one store.
 """
 
 import asyncio
-import logging
 import os
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
@@ -19,6 +18,7 @@ from microlith.application import catalog
 from microlith.application.draining import drained
 from microlith.application.reports import explain_timeouts, running_handlers
 from microlith.application.resources import Resources
+from microlith.application.tasks import Tasks, watch
 from microlith.application.wiring import Wiring
 from microlith.buses import CommandBus, EventBus, QueryBus, Subscription
 from microlith.component import Component
@@ -39,15 +39,11 @@ from microlith.tracing.log import TraceLog
 from microlith.tracing.tracer import Tracer
 from microlith.waits import Waits
 
-logger = logging.getLogger("microlith")
-
 IN_MEMORY = "memory:"
 DEFAULT_STORE = "sqlite:.microlith/events.db"
 _MAX_DEPTH = 100
 _LANE_LIMIT = 250_000
 _EVENT_LANE_LIMIT = 20_000
-_WATCH_INTERVAL = 0.05
-_BLOCKED = 0.25
 _THREADS = 32
 
 
@@ -102,7 +98,7 @@ class Microlith:
         self._max_depth = max_depth
         self._lane_limit = lane_limit
         self._wiring: Wiring | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._resources = Resources()
         self._executor: ThreadPoolExecutor | None = None
         self._subscriptions: list[tuple[Kind, Any, Callable[..., Any], list[Callable[[], None]]]] = []
@@ -297,7 +293,7 @@ class Microlith:
                 await position_lane(delivery, lane, head)
         for lane in delivery.routes.lanes():
             lane.start()
-        self._spawn(self._watch(delivery), "microlith watch")
+        self._tasks.spawn(watch(delivery), "microlith watch")
 
     def _lane(self, spec: HandlerSpec, completion: HandlerCompletion, *, durable: bool) -> Lane:
         call = plan_call(spec, self.wire().resolver(spec, self._value))
@@ -311,7 +307,7 @@ class Microlith:
             self._executor,
             limit=limit,
             durable=durable,
-            spawn=self._spawn,
+            spawn=self._tasks.spawn,
             middleware=self._middleware,
         )
 
@@ -362,35 +358,7 @@ class Microlith:
             finally:
                 log.close()
 
-        self._spawn(write(), "microlith trace log")
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            logger.critical("%s ended: %s", task.get_name(), task.exception(), exc_info=task.exception())
-
-    async def _watch(self, delivery: Delivery) -> None:
-        """Cancel handlers that run too long, and name those that block the loop."""
-        before = monotonic()
-        while True:
-            await asyncio.sleep(_WATCH_INTERVAL)
-            now = monotonic()
-            if now - before > _WATCH_INTERVAL + _BLOCKED:
-                guilty = delivery.tracer.slow_handlers(_BLOCKED, before)
-                logger.warning(
-                    "The event loop was blocked for %.0f ms%s. Write blocking handlers as plain `def`: those run in a thread.",
-                    (now - before) * 1000,
-                    f" while {', '.join(guilty)} ran" if guilty else "",
-                )
-            before = now
-            for lane in delivery.routes.lanes():
-                lane.check_timeouts(now)
+        self._tasks.spawn(write(), "microlith trace log")
 
     async def _close(self, store: EventStore) -> None:
         delivery, self.delivery = self.delivery, None
@@ -400,10 +368,7 @@ class Microlith:
             delivery.waits.fail_all(ClosedError(self.name))
             delivery.tracer.stop()
             await asyncio.sleep(0)
-        for task in list(self._tasks):
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=1.0)
+        await self._tasks.cancel()
         await store.close()
         await self._resources.close()
         if self._executor is not None:
