@@ -100,7 +100,7 @@ class Bus:
         elif on_loop:
             delivery.accept(receipt)
         else:
-            delivery.loop.call_soon_threadsafe(delivery.accept, receipt)
+            delivery.loop.call_soon_threadsafe(delivery.accept_later, receipt)
         return receipt
 
     @overload

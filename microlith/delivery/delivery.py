@@ -15,7 +15,7 @@ from microlith.context import Handling
 from microlith.delivery.receipts import Receipt
 from microlith.delivery.routes import Route, Routes
 from microlith.envelope import Envelope
-from microlith.errors import BusFullError, CascadeTooDeepError, NoHandlerError
+from microlith.errors import BusFullError, CascadeTooDeepError, MicrolithError, NoHandlerError
 from microlith.event_store.protocol import Acceptance, Committed, EventStore, RecordedEvent
 from microlith.handlers.lanes import Lane
 from microlith.middleware import Middleware
@@ -90,6 +90,14 @@ class Delivery:
         self.deliver(envelope, route)
         receipt.accepted()
 
+    def accept_later(self, receipt: Receipt) -> None:
+        """Accept a message when its sender is no longer there to be told of a refusal; the receipt tells instead."""
+        try:
+            self.accept(receipt)
+        except MicrolithError as error:
+            logger.warning("%s was not recorded: %s", receipt.route.entry.name, error)
+            receipt.accepted(error)
+
     def hold(self, handling: Handling, receipt: Receipt) -> None:
         """Keep what a handler sends until it returns, so that both are committed together."""
         if handling.outbox is None:
@@ -101,7 +109,7 @@ class Delivery:
         """Send everything a handler has held back, because it waits for some of it."""
         held, handling.outbox = handling.outbox, None
         for receipt in held or ():
-            self.accept(receipt)
+            self.accept_later(receipt)
 
     def deliver_committed(self, sent: list[tuple[Envelope[Any], Route]], committed: Committed) -> None:
         """Deliver what a commit wrote, in the order in which it was sent."""

@@ -14,6 +14,7 @@ from microlith import (
     Microlith,
     MicrolithError,
     NoHandlerError,
+    PayloadError,
     correlated,
     current_envelope,
 )
@@ -96,6 +97,31 @@ async def test_dispatch_from_a_thread_is_accepted_and_waits_in_that_thread():
         assert (await app.event_bus.wait_for(ids[0], AccountOpenedEvent)).email == "t@b.c"
 
 
+async def test_a_refusal_by_the_store_reaches_a_thread_too(tmp_path):
+    async with make_shop(store=f"sqlite:{tmp_path}/events.db") as app:
+
+        def work() -> None:
+            app.command_bus.dispatch(OpenAccount(email="x" * 2_000_000)).result(timeout=5)
+
+        with pytest.raises(PayloadError, match="bytes long"):
+            await asyncio.to_thread(work)
+
+
+async def test_a_handler_that_sends_what_cannot_be_stored_fails_and_nothing_is_written(tmp_path):
+    component = Component("big")
+
+    @component.handles(Ping)
+    async def ping(event: Ping) -> Large:
+        return Large(text="x" * 2_000_000)
+
+    async with Microlith("big", [component], store=f"sqlite:{tmp_path}/events.db") as app:
+        receipt = app.event_bus.dispatch(Ping())
+        with pytest.raises(HandlerFailedError, match="bytes long"):
+            await app.event_bus.wait_for(receipt.correlation_id, Large)
+
+        assert await app.store.head() == 0
+
+
 async def test_dispatch_from_another_loop_is_refused():
     async with make_shop() as app:
         caught: list[BaseException] = []
@@ -140,6 +166,12 @@ class Ping(Event):
 
 class Pong(Event):
     """The other one."""
+
+
+class Large(Event):
+    """Longer than any payload may be."""
+
+    text: str
 
 
 class Never(Event):
