@@ -74,8 +74,8 @@ class Tree:
 
     @property
     def took_ms(self) -> float | None:
-        """From the first message to the last moment known."""
-        if self.started is None or self.ended is None:
+        """From the first message to the last moment known; None while a first handler is still waited for."""
+        if self.started is None or self.ended is None or (self.unfinished and not self.handlings):
             return None
         return max(0.0, (self.ended - self.started) * 1000)
 

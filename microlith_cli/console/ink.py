@@ -29,6 +29,8 @@ STYLES = {
     "bold": "1",
     "dim": "2",
     "ok": "32",
+    "unfinished": "33",
+    "cancelled": "33",
     "failed": "31",
     "failed bold": "1;31",
     "warning": "33",
@@ -36,6 +38,8 @@ STYLES = {
 }
 GROUPS = ("35", "96", "92", "95", "34", "37")
 """Colours that tell correlations apart; none of them stands for a kind or an outcome."""
+_CODES = STYLES | {code: code for code in GROUPS}
+"""Nothing else becomes an escape sequence: a name that is none of these must not reach a terminal as one."""
 
 _UNICODE = {
     "command": "►",
@@ -133,7 +137,7 @@ class Ink:
         """Join runs into a line, in colour where the stream shows it."""
         if not self.colored:
             return "".join(text for text, _ in runs).rstrip()
-        return "".join(_painted(text, STYLES.get(style, style)) for text, style in runs)
+        return "".join(_painted(text, _CODES.get(style, "")) for text, style in runs)
 
     def fit(self, runs: Iterable[Run], width: int) -> list[Run]:
         """Cut runs so that they take no more cells; what is cut ends in dots."""

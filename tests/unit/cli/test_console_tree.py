@@ -80,6 +80,22 @@ def test_colour_adds_nothing_but_colour():
         assert [STYLE.sub("", line).rstrip() for line in colored] == plain
 
 
+@pytest.mark.parametrize("outcome", ["ok", "failed", "timeout", "cancelled", "running", "unfinished", "unheard of"])
+def test_every_outcome_is_coloured_with_numbers_alone(outcome, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    story = Story()
+    message = story.message("Ping", handlers=None if outcome == "ok" else 1)
+    if outcome != "unfinished":
+        story.handled(message, "a.ping", outcome=outcome)
+    tree = build_tree(story.correlation, story.facts)
+    listed = io.StringIO()
+
+    show_correlations([tree], listed)
+
+    shown = drawn(story, Ink(80, colored=True)) + listed.getvalue()
+    assert "\x1b" not in STYLE.sub("", shown)
+
+
 @pytest.mark.parametrize("width", [20, 30, 44, 48, 63, 64, 80, 100, 140, 400])
 @pytest.mark.parametrize("unicode", [True, False])
 def test_no_line_is_wider_than_the_terminal(width, unicode):
@@ -139,6 +155,13 @@ def test_event_nobody_handles_and_command_not_handled_yet_are_pointed_out():
     assert "◇ KeptEvent  2 projections" in shown
     assert "◇ BusyEvent  2 handlers to come" in shown
     assert "unfinished" in shown.splitlines()[0]
+
+
+def test_nothing_is_said_of_how_long_it_took_before_anything_was_handled():
+    story = Story()
+    story.message("Ping")
+
+    assert drawn(story).splitlines()[0].endswith("1 message  unfinished")
 
 
 def test_running_handler_is_shown_as_such():
