@@ -33,3 +33,8 @@ def saved_ms_ago(files: Iterable[Path]) -> float | None:
     times = [file.stat().st_mtime for file in files if file.is_file()]
     ago = time.time() - max(times, default=0.0)
     return round(ago * 1000, 1) if 0 <= ago < _LATEST else None
+
+
+def shown_paths(root: Path, files: Iterable[Path]) -> list[str]:
+    """Write paths the way people read them: from the project's root, in order."""
+    return sorted(str(file.relative_to(root)) if file.is_relative_to(root) else str(file) for file in files)

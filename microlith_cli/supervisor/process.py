@@ -119,7 +119,7 @@ class WorkerProcess:
         Raises:
             WorkerFailedError: The code is broken, or the process ended.
         """
-        warm = await self._steps["warm"]
+        warm = await asyncio.shield(self._steps["warm"])
         if warm["warm"] != PROTOCOL:
             raise WorkerFailedError(
                 {

@@ -17,11 +17,12 @@ from typing import Any
 from microlith_cli.control.address import SOCKET
 from microlith_cli.project import Project
 from microlith_cli.supervisor.bytecode import forget_bytecode
-from microlith_cli.supervisor.facts import notice, saved_ms_ago
+from microlith_cli.supervisor.facts import notice, saved_ms_ago, shown_paths
 from microlith_cli.supervisor.following import Followers
 from microlith_cli.supervisor.forwarding import Forwarding
 from microlith_cli.supervisor.process import WorkerFailedError, WorkerProcess
 from microlith_cli.supervisor.showing import Showing
+from microlith_cli.supervisor.workers import Workers
 
 RELOAD_DRAIN = 5.0
 """Seconds that a worker which is replaced may take for messages under way."""
@@ -59,12 +60,10 @@ class Supervisor:
 
     def __init__(self, project: Project, python: Path, showing: Showing, *, mends: bool) -> None:
         self._project = project
-        self._python = python
         self._showing = showing
         self._mends = mends
-        self._workers: set[WorkerProcess] = set()
+        self._workers = Workers(python, project.root, self._take, showing)
         self._serving: WorkerProcess | None = None
-        self._spare: WorkerProcess | None = None
         self._saved: set[Path] = set()
         self._saves = asyncio.Event()
         self._askers: list[asyncio.Future[Line]] = []
@@ -100,8 +99,8 @@ class Supervisor:
         reason = "start"
         while True:
             await self._renew(reason)
-            if self._mends and self._spare is None:
-                self._spare = await self._spawn()
+            if self._mends:
+                await self._workers.prepare()
             reason = await self._cause()
 
     async def stop(self) -> int | None:
@@ -112,21 +111,17 @@ class Supervisor:
         """
         self.state = "stopping"
         self.forwarding.refuse(_stopping(self.card["app"]))
-        serving = self._serving
-        for worker in self._workers:
-            if worker is not serving:
-                worker.kill()
+        self._workers.kill(but=self._serving)
         abandoned: int | None = 0
-        if serving is not None and serving.alive:
-            abandoned = await serving.stop(STOP_DRAIN, finish_queues=True)
-        await asyncio.gather(*(worker.end() for worker in list(self._workers)))
+        if self._serving is not None and self._serving.alive:
+            abandoned = await self._serving.stop(STOP_DRAIN, finish_queues=True)
+        await self._workers.ended()
         return abandoned
 
     async def kill(self) -> None:
         """End every worker at once."""
-        for worker in self._workers:
-            worker.kill()
-        await asyncio.gather(*(worker.ended for worker in list(self._workers)))
+        self._workers.kill()
+        await self._workers.ended()
 
     async def _cause(self) -> str:
         """Wait until there is a reason for a new worker: a save, or a crash that a new start may mend."""
@@ -146,7 +141,7 @@ class Supervisor:
         files: set[Path] = set()
         for quiet in chain(_QUIET, repeat(_QUIET[-1])):
             files |= self._take_saved()
-            worker = await self._fresh()
+            worker = await self._workers.fresh()
             try:
                 if await self._load(worker) and await self._hand_over(worker):
                     self._succeeded(reason, files)
@@ -157,17 +152,20 @@ class Supervisor:
             finally:
                 if worker is not self._serving:
                     worker.kill()
+            await worker.ended  # it may hold the store, or be compiling what is out of date
             await self._calm(quiet)
 
     async def _load(self, worker: WorkerProcess) -> bool:
         """Have a worker import the user's code; False when a save came meanwhile, and it is out of date."""
         self.state = "starting" if self._serving is None else "reloading"
         loading = self._loop.create_task(worker.load())
-        if await self._comes_first(loading):
-            loading.result()
-            return True
-        loading.cancel()
-        return False
+        try:
+            if await self._comes_first(loading):
+                loading.result()
+                return True
+            return False
+        finally:
+            loading.cancel()
 
     async def _hand_over(self, worker: WorkerProcess) -> bool:
         """Stop the worker that serves and have the next one serve; False when that took so long that a save ended it."""
@@ -182,26 +180,40 @@ class Supervisor:
         self.forwarding.lose()
         self.generation += 1
         self._serving = worker
-        starting = self._loop.create_task(worker.serve(self.generation))
-        await asyncio.wait([starting], timeout=_PATIENCE)
-        if not starting.done():
-            self._showing.note("Starting takes long; a save starts it anew.")
-            await self._comes_first(starting)
-        if not starting.done() or starting.exception() is not None:
+        try:
+            started = await self._start(worker)
+        except WorkerFailedError:
             self._serving = None
-        if not starting.done():
-            starting.cancel()
+            raise
+        if started is None:
+            self._serving = None
             return False
-        self.card = starting.result()
+        self.card = started
         self.state, self.trouble = "serving", None
         self.forwarding.connect(worker)
         return True
+
+    async def _start(self, worker: WorkerProcess) -> Line | None:
+        """Have a worker open the store and serve; returns its card, or None when that took long and a save came."""
+        starting = self._loop.create_task(worker.serve(self.generation))
+        try:
+            await asyncio.wait([starting], timeout=_PATIENCE)
+            if not starting.done():
+                self._showing.note("Starting takes long; a save starts it anew.")
+                await self._comes_first(starting)
+            return starting.result() if starting.done() else None
+        finally:
+            starting.cancel()
 
     def _succeeded(self, reason: str, files: set[Path]) -> None:
         if reason == "start":
             listens = {"socket": str(self._project.state / SOCKET), "reloads": self._mends}
             self._showing.card({**self.card, "generation": self.generation, **listens})
-        data = {"files": self._shown(files), "took_ms": saved_ms_ago(files), "generation": self.generation}
+        data = {
+            "files": shown_paths(self._project.root, files),
+            "took_ms": saved_ms_ago(files),
+            "generation": self.generation,
+        }
         fact = notice(self.card["app"], "reloaded", {**data, "reason": reason})
         if reason != "start":
             self._happened([fact])
@@ -212,7 +224,9 @@ class Supervisor:
         serves = self._serving is not None and self._serving.alive
         self.trouble = {name: value for name, value in error.items() if name != "traceback" and value}
         self.state = "serving" if serves else "broken"
-        fact = notice(self.card["app"], "failed_reload", {"files": self._shown(files), "error": self.trouble})
+        fact = notice(
+            self.card["app"], "failed_reload", {"files": shown_paths(self._project.root, files), "error": self.trouble}
+        )
         self.followers.show([fact])
         self._answer_askers(fact)
         if serves:
@@ -243,17 +257,6 @@ class Supervisor:
         await self._comes_first(pause)
         pause.cancel()
         return True
-
-    async def _fresh(self) -> WorkerProcess:
-        """A worker that has imported nothing of the user's yet: the spare one if there is one."""
-        spare, self._spare = self._spare, None
-        return spare if spare is not None and spare.alive else await self._spawn()
-
-    async def _spawn(self) -> WorkerProcess:
-        worker = await WorkerProcess.spawn(self._python, self._project.root, self._take, self._showing)
-        self._workers.add(worker)
-        worker.ended.add_done_callback(lambda _: self._workers.discard(worker))
-        return worker
 
     def _take(self, line: Line) -> None:
         if "facts" in line:
@@ -297,10 +300,6 @@ class Supervisor:
         for asker in askers:
             if not asker.done():
                 asker.set_result(fact)
-
-    def _shown(self, files: set[Path]) -> list[str]:
-        root = self._project.root
-        return sorted(str(file.relative_to(root)) if file.is_relative_to(root) else str(file) for file in files)
 
 
 def _stopping(app: str) -> Line:
