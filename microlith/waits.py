@@ -1,38 +1,44 @@
 """Waits: who waits for which messages of which correlation.
 
-A wait costs one entry in a dictionary and one in a bucket of deadlines; there is no timer and no
-subscription each. After any end nothing of it is left.
+A wait costs one entry in a dictionary and one in a bucket of deadlines; one timer serves them all, and there is no
+subscription. After any end nothing of it is left.
 
-Sees envelopes pass by; never looks into the past (the buses do that with the store).
+Sees messages and handlings pass by; never looks into the past (the buses do that with the store).
 """
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from microlith.context import Handling
 from microlith.envelope import Envelope
 
 _GRAIN = 0.01
 """Width of a bucket of deadlines, seconds: how late a timeout may be noticed."""
+_NEVER = sys.maxsize
+_SEEN = 100
+"""How many messages, and how many handlings, a correlation that is waited on remembers."""
 
 
 class Wait:
     """One wait. Its future gets the first match, or all of them in the order of the types.
 
     Attributes:
-        key: What it is found by: a correlation id, or the key of a question.
+        key: The key of the question it waits for the answer to; None for a wait for messages of a correlation.
         correlation_id: The correlation it belongs to.
         classes: Message classes it waits for; none for the answer to a question, whatever its class.
         every: Whether it needs one of each, rather than the first of any.
         timeout: Seconds it was given.
         future: Resolves with a tuple of envelopes.
+        open: Whether it has not been closed.
     """
 
-    __slots__ = ("bucket", "classes", "correlation_id", "every", "found", "future", "key", "timeout")
+    __slots__ = ("bucket", "classes", "correlation_id", "every", "found", "future", "key", "open", "timeout")
 
     def __init__(
         self,
-        key: str,
+        key: str | None,
         correlation_id: str,
         classes: Sequence[type[Any]],
         every: bool,
@@ -47,6 +53,7 @@ class Wait:
         self.future = future
         self.found: dict[type[Any], Envelope[Any]] = {}
         self.bucket = 0
+        self.open = True
 
     def offer(self, envelope: Envelope[Any]) -> None:
         """Look at a message; resolve if it is the one, or the last one, that was missing."""
@@ -70,56 +77,94 @@ class Wait:
         return [cls for cls in self.classes if cls not in self.found]
 
 
+class Watched:
+    """A correlation that somebody waits on.
+
+    Attributes:
+        waits: Waits for messages of this correlation; not those for the answer to a question.
+        open: How many waits there are in all.
+        sent: Its messages since the first wait began, the first of them; for the report of a timeout.
+        handled: Its handlings since then, likewise.
+    """
+
+    __slots__ = ("handled", "open", "sent", "waits")
+
+    def __init__(self) -> None:
+        self.waits: list[Wait] = []
+        self.open = 0
+        self.sent: list[Envelope[Any]] = []
+        self.handled: list[Handling] = []
+
+    def offer(self, envelope: Envelope[Any]) -> None:
+        """Show a message to the waits."""
+        if len(self.sent) < _SEEN:
+            self.sent.append(envelope)
+        for wait in self.waits:
+            wait.offer(envelope)
+
+    def note(self, handling: Handling) -> None:
+        """Remember a handling."""
+        if len(self.handled) < _SEEN:
+            self.handled.append(handling)
+
+
 class Waits:
     """Every wait of one running application.
 
     `expired` is called with the waits that ran out of time together, and returns an error for each.
+
+    Attributes:
+        watched: What is waited on, by correlation id.
     """
 
     def __init__(self, expired: Callable[[list[Wait]], list[BaseException]]) -> None:
         self._expired = expired
-        self._by_key: dict[str, list[Wait]] = {}
+        self.watched: dict[str, Watched] = {}
+        self._questions: dict[str, list[Wait]] = {}
         self._buckets: dict[int, dict[Wait, None]] = {}
-        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = _NEVER
         self._loop = asyncio.get_running_loop()
 
     def __len__(self) -> int:
-        return sum(len(waits) for waits in self._by_key.values())
+        return sum(watched.open for watched in self.watched.values())
 
     def open(
         self, correlation_id: str, classes: Sequence[type[Any]], *, every: bool, timeout: float, key: str | None = None
     ) -> Wait:
-        """Begin a wait. The caller closes it, whatever happens. `timeout` in seconds."""
-        key = correlation_id if key is None else key
+        """Begin a wait. The caller closes it, whatever happens.
+
+        Args:
+            correlation_id: The correlation it is for.
+            classes: What it waits for.
+            every: Whether it needs one of each.
+            timeout: Seconds.
+            key: For the answer to a question, see `question_key`.
+        """
         wait = Wait(key, correlation_id, classes, every, timeout, self._loop.create_future())
-        waits = self._by_key.get(key)
-        if waits is None:
-            self._by_key[key] = [wait]
+        watched = self.watched.get(correlation_id)
+        if watched is None:
+            self.watched[correlation_id] = watched = Watched()
+        watched.open += 1
+        if key is None:
+            watched.waits.append(wait)
         else:
-            waits.append(wait)
-        deadline = self._loop.time() + timeout
-        wait.bucket = bucket = int(deadline / _GRAIN) + 1
+            self._questions.setdefault(key, []).append(wait)
+        wait.bucket = bucket = int((self._loop.time() + timeout) / _GRAIN) + 1
         members = self._buckets.get(bucket)
         if members is None:
             self._buckets[bucket] = {wait: None}
-            self._timers[bucket] = self._loop.call_at(bucket * _GRAIN, self._expire, bucket)
+            if bucket < self._alarm_at:
+                self._set_alarm(bucket)
         else:
             members[wait] = None
         return wait
 
     def close(self, wait: Wait) -> None:
         """Forget a wait. Safe to call twice."""
-        waits = self._by_key.get(wait.key)
-        if waits is not None and wait in waits:
-            waits.remove(wait)
-            if not waits:
-                del self._by_key[wait.key]
-        members = self._buckets.get(wait.bucket)
-        if members is not None:
-            members.pop(wait, None)
-            if not members:
-                del self._buckets[wait.bucket]
-                self._timers.pop(wait.bucket).cancel()
+        if wait.open:
+            wait.open = False
+            self._forget(wait)
         if not wait.future.done():
             wait.future.cancel()
         elif not wait.future.cancelled():
@@ -127,14 +172,13 @@ class Waits:
 
     def offer(self, envelope: Envelope[Any]) -> None:
         """Show a message to the waits on its correlation."""
-        waits = self._by_key.get(envelope.correlation_id)
-        if waits is not None:
-            for wait in waits:
-                wait.offer(envelope)
+        watched = self.watched.get(envelope.correlation_id)
+        if watched is not None:
+            watched.offer(envelope)
 
     def answer(self, question: str, answer: Envelope[Any] | BaseException) -> bool:
         """Answer the one who asked a question; tell whether somebody had."""
-        waits = self._by_key.get(question_key(question), ())
+        waits = self._questions.get(question_key(question), ())
         for wait in waits:
             if isinstance(answer, Envelope):
                 wait.offer(answer)
@@ -144,18 +188,50 @@ class Waits:
 
     def fail(self, correlation_id: str, error: BaseException) -> None:
         """End every wait on a correlation with an error."""
-        for wait in self._by_key.get(correlation_id, ()):
-            wait.fail(error)
-
-    def fail_all(self, error: BaseException) -> None:
-        """End every wait with an error."""
-        for waits in list(self._by_key.values()):
-            for wait in waits:
+        watched = self.watched.get(correlation_id)
+        if watched is not None:
+            for wait in watched.waits:
                 wait.fail(error)
 
-    def _expire(self, bucket: int) -> None:
-        self._timers.pop(bucket, None)
-        waits = [wait for wait in self._buckets.pop(bucket, ()) if not wait.future.done()]
+    def fail_all(self, error: BaseException) -> None:
+        """End every wait with an error, and the timer."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        for members in self._buckets.values():
+            for wait in members:
+                wait.fail(error)
+
+    def _forget(self, wait: Wait) -> None:
+        watched = self.watched[wait.correlation_id]
+        watched.open -= 1
+        if not watched.open:
+            del self.watched[wait.correlation_id]
+        elif wait.key is None:
+            watched.waits.remove(wait)
+        if wait.key is not None:
+            asked = self._questions[wait.key]
+            asked.remove(wait)
+            if not asked:
+                del self._questions[wait.key]
+        members = self._buckets.get(wait.bucket)
+        if members is not None:
+            members.pop(wait, None)
+            if not members:
+                del self._buckets[wait.bucket]
+
+    def _set_alarm(self, bucket: int) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = bucket
+        self._alarm = self._loop.call_at(bucket * _GRAIN, self._expire)
+
+    def _expire(self) -> None:
+        """End what is due. The timer may ring for nothing: it is not set anew when a wait ends."""
+        due = self._alarm_at
+        self._alarm, self._alarm_at = None, _NEVER
+        waits = [wait for wait in self._buckets.pop(due, ()) if not wait.future.done()]
+        if self._buckets:
+            self._set_alarm(min(self._buckets))
         if waits:
             for wait, error in zip(waits, self._expired(waits), strict=True):
                 wait.fail(error)

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from microlith.delivery import Delivery
 from microlith.errors import WaitTimeout
 from microlith.messages import Message, Query, response_type
-from microlith.waits import Wait
+from microlith.waits import Wait, question_key
+
+T = TypeVar("T")
 
 
 def explain_timeouts(
@@ -20,13 +22,14 @@ def explain_timeouts(
     running = running_handlers(delivery, correlations)
     errors: list[BaseException] = []
     for wait in waits:
-        envelopes = sent.get(wait.correlation_id, [])
+        watched = delivery.waits.watched[wait.correlation_id]
+        envelopes = _each_once(sent.get(wait.correlation_id, ()), watched.sent)
         missing = wait.missing or _response_wanted(wait, envelopes)
         report = {
             "arrived": [type(envelope.message).__name__ for envelope in envelopes],
             "ran": [
                 {"handler": h.handler, "outcome": h.outcome, "ms": (h.ended - h.started) * 1000}
-                for h in ran.get(wait.correlation_id, ())
+                for h in _each_once(ran.get(wait.correlation_id, ()), watched.handled)
             ],
             "running": running.get(wait.correlation_id, []),
             "missing": [cls.__name__ for cls in missing],
@@ -57,9 +60,14 @@ def running_handlers(delivery: Delivery, correlations: set[str] | None = None) -
     return found
 
 
+def _each_once(lately: Sequence[T], watched: Sequence[T]) -> list[T]:
+    """Join what the tracer remembers, perhaps no longer all, and what the correlation has seen since a wait began."""
+    return list({id(one): one for one in (*lately, *watched)}.values())
+
+
 def _response_wanted(wait: Wait, envelopes: Sequence[Any]) -> list[type[Message]]:
     for envelope in envelopes:
-        if isinstance(envelope.message, Query) and wait.key.endswith(envelope.message_id):
+        if isinstance(envelope.message, Query) and wait.key == question_key(envelope.message_id):
             answer = response_type(type(envelope.message))
             return [answer] if answer is not None else []
     return []

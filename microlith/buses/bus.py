@@ -26,6 +26,9 @@ DEFAULT_WAIT = 5.0
 """Seconds a wait lasts unless it says otherwise."""
 
 Wanted = str | type[Message]
+_ONE = (str, type)
+_KNOWN = 1_000
+"""How many combinations of types are remembered with their classes."""
 
 
 class Host(Protocol):
@@ -62,6 +65,7 @@ class Bus:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._known: dict[tuple[Wanted, ...], tuple[type[Message], ...]] = {}
 
     def dispatch(self, message: Any) -> Receipt:
         """Send a message, or an envelope made by `correlated`, and return at once.
@@ -200,10 +204,15 @@ class Bus:
             UnknownTypeError: A name that no component declares.
             WrongBusError: A type that never travels on this bus.
         """
-        wanted = (types,) if isinstance(types, str | type) else tuple(types)
-        if not wanted:
-            raise ValueError("A wait needs at least one message type.")
-        return tuple(dict.fromkeys(self._checked(self._host.message_class(one)) for one in wanted))
+        wanted = (types,) if isinstance(types, _ONE) else tuple(types)
+        classes = self._known.get(wanted)
+        if classes is None:
+            if not wanted:
+                raise ValueError("A wait needs at least one message type.")
+            classes = tuple(dict.fromkeys(self._checked(self._host.message_class(one)) for one in wanted))
+            if len(self._known) < _KNOWN:
+                self._known[wanted] = classes
+        return classes
 
     async def _look_back(self, delivery: Delivery, wait: Wait) -> None:
         """Show a wait what its correlation has seen already; each bus knows where to look."""

@@ -7,7 +7,7 @@ ends the waits on its correlation.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any
 
 from microlith.context import Handling, caused_by
@@ -57,6 +57,7 @@ class HandlerCompletion:
         self._delivery = delivery
         self._store = delivery.store
         self._tracer = delivery.tracer
+        self._watched = delivery.waits.watched
 
     async def begin_again(self, lane: Lane, handling: Handling) -> int | None:
         """Count another try of a message that an earlier process left; None when it was tried too often."""
@@ -69,8 +70,7 @@ class HandlerCompletion:
     def finish(self, lane: Lane, handling: Handling, value: Any, error: BaseException | None) -> Awaitable[None] | None:
         """Take what a handler returned or raised."""
         if value is None and error is None and handling.outbox is None and not lane.answers:
-            handling.outcome = "ok"
-            self._tracer.handled(handling)
+            self._handled(handling, "ok")
             if lane.durable:
                 if handling.position is None:
                     self._store.settle_command(handling.envelope)
@@ -106,9 +106,10 @@ class HandlerCompletion:
     def _outgoing(self, lane: Lane, handling: Handling, value: Any) -> Outgoing:
         outgoing: Outgoing = [(receipt.envelope, receipt.route) for receipt in handling.outbox or ()]
         is_query = lane.answers
-        for one in _messages(lane, value, is_query=is_query):
+        routes = self._delivery.routes
+        for one in (value,) if routes.get(type(value)) else _messages(lane, value, is_query=is_query):
             envelope = one if isinstance(one, Envelope) else caused_by(handling.envelope, one, new_id())
-            route = self._delivery.routes.of(type(envelope.message))
+            route = routes.of(type(envelope.message))
             if route.kind == "query" or (route.kind == "response") != is_query:
                 raise WrongBusError(route.entry.name, route.kind, "query" if is_query else "command or event")
             if route.kind != "response":
@@ -130,8 +131,7 @@ class HandlerCompletion:
         """Send a query's response, which is not recorded, and what its handler dispatched, which is."""
         response = outgoing.pop()
         held = bool(outgoing)
-        handling.outcome = "ok"
-        self._tracer.handled(handling, None, [envelope.message_id for envelope, _ in [*outgoing, response]])
+        self._handled(handling, "ok", sent=[envelope.message_id for envelope, _ in [*outgoing, response]])
         finishing = self._commit(lane, handling, outgoing, None, traced=True) if held else None
         if not self._delivery.waits.answer(handling.envelope.message_id, response[0]):
             self._delivery.answer(response[0].correlation_id, response[0])
@@ -155,8 +155,7 @@ class HandlerCompletion:
                     self._fail(lane, handling, error, settle=isinstance(error, PositionConflictError))
             else:
                 if not traced:
-                    handling.outcome = "ok"
-                    self._tracer.handled(handling, None, [envelope.message_id for envelope, _ in outgoing])
+                    self._handled(handling, "ok", sent=[envelope.message_id for envelope, _ in outgoing])
                 self._delivery.deliver_committed(outgoing, committed)
                 self._release(handling, None)
             if finished is not None and not finished.done():
@@ -185,8 +184,7 @@ class HandlerCompletion:
         retry, error = lane.spec.retry, failure.__cause__
         if retry is None or error is None or not retry.again(handling.attempt, error):
             return False
-        handling.outcome = "retried"
-        self._tracer.handled(handling, error)
+        self._handled(handling, "retried", error)
         logger.warning("%s (try %d of %d)", failure, handling.attempt, retry.attempts)
         self._release(handling, failure)
         lane.put_back(handling, -handling.attempt)
@@ -199,8 +197,7 @@ class HandlerCompletion:
         failure.__cause__ = error
         if self._tries_again(lane, handling, failure):
             return
-        handling.outcome = "timeout" if isinstance(error, HandlerTimeoutError) else "failed"
-        self._tracer.handled(handling, error)
+        self._handled(handling, "timeout" if isinstance(error, HandlerTimeoutError) else "failed", error)
         logger.error("%s", failure)
         if lane.durable and settle:
             self._store.settle(self.settlement(lane, handling, reason[:2000]))
@@ -210,6 +207,15 @@ class HandlerCompletion:
                 return  # whoever asked decides what the failure means for the correlation
             self._delivery.answer(envelope.correlation_id, failure)
         self._delivery.waits.fail(envelope.correlation_id, failure)
+
+    def _handled(
+        self, handling: Handling, outcome: str, error: BaseException | None = None, sent: Sequence[str] = ()
+    ) -> None:
+        handling.outcome = outcome
+        self._tracer.handled(handling, error, sent)
+        watched = self._watched.get(handling.envelope.correlation_id)
+        if watched is not None:
+            watched.note(handling)
 
     def _release(self, handling: Handling, error: BaseException | None) -> None:
         held, handling.outbox = handling.outbox, None  # the tracer remembers the handling, not what it held

@@ -16,7 +16,7 @@ from microlith.delivery.receipts import Receipt
 from microlith.delivery.routes import Route, Routes
 from microlith.envelope import Envelope
 from microlith.errors import BusFullError, CascadeTooDeepError, MicrolithError, NoHandlerError
-from microlith.event_store.protocol import Acceptance, Committed, EventStore, RecordedEvent
+from microlith.event_store.protocol import Acceptance, Committed, EventStore
 from microlith.handlers.lanes import Lane
 from microlith.middleware import Middleware
 from microlith.tracing.tracer import Tracer
@@ -113,17 +113,18 @@ class Delivery:
 
     def deliver_committed(self, sent: list[tuple[Envelope[Any], Route]], committed: Committed) -> None:
         """Deliver what a commit wrote, in the order in which it was sent."""
-        recorded = {event.message_id: event for event in committed.events}
+        events = iter(committed.events)
         for envelope, route in sent:
-            if envelope.message_id not in committed.duplicates:
-                event: RecordedEvent | None = recorded.get(envelope.message_id)
-                self.deliver(envelope, route, None if event is None else event.position)
+            if not committed.duplicates or envelope.message_id not in committed.duplicates:
+                self.deliver(envelope, route, next(events).position if route.kind == "event" else None)
 
     def deliver(self, envelope: Envelope[Any], route: Route, position: int | None = None) -> None:
         """Hand an accepted message to the tracer, to the waits and to the lanes of its handlers."""
         lanes = route.lanes
         self.tracer.sent(envelope, len(lanes), position, route.projections)
-        self.waits.offer(envelope)
+        watched = self.waits.watched.get(envelope.correlation_id)
+        if watched is not None:
+            watched.offer(envelope)
         for lane in lanes:
             if position is not None and lane.durable:
                 self._deliver_event(lane, envelope, position)

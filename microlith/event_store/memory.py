@@ -63,6 +63,7 @@ class MemoryEventStore:
         self._checkpoints: dict[str, tuple[int, set[int]]] = {}
         self._attempts: dict[tuple[str, str], int] = {}
         self._dead_letters: list[DeadLetter] = []
+        self._failures: dict[str, DeadLetter] = {}
         self._stored: dict[type, StoredType] = {}
         self._projections = MemoryProjections(())
         self._rebuilding = asyncio.Lock()
@@ -186,10 +187,8 @@ class MemoryEventStore:
 
     async def failure_of(self, correlation_id: str) -> tuple[str, str, str] | None:
         """Return (handler, message type, error text) of the first dead letter of a correlation."""
-        for letter in self._dead_letters:
-            if letter.correlation_id == correlation_id:
-                return letter.handler, letter.type, letter.error
-        return None
+        letter = self._failures.get(correlation_id)
+        return None if letter is None else (letter.handler, letter.type, letter.error)
 
     async def dead_letters(self, *, after: int = 0, limit: int = 500) -> list[DeadLetter]:
         """Read dead letters in the order of failing."""
@@ -287,18 +286,18 @@ class MemoryEventStore:
     def _bury(self, settlement: Settlement, error: str) -> None:
         envelope = settlement.envelope
         entry = self._types.of(type(envelope.message))
-        self._dead_letters.append(
-            DeadLetter(
-                len(self._dead_letters) + 1,
-                settlement.handler,
-                settlement.position,
-                envelope.message_id,
-                envelope.correlation_id,
-                entry.component,
-                entry.name,
-                self._types.encode(envelope.message),
-                error,
-                settlement.attempts,
-                time(),
-            )
+        letter = DeadLetter(
+            len(self._dead_letters) + 1,
+            settlement.handler,
+            settlement.position,
+            envelope.message_id,
+            envelope.correlation_id,
+            entry.component,
+            entry.name,
+            self._types.encode(envelope.message),
+            error,
+            settlement.attempts,
+            time(),
         )
+        self._dead_letters.append(letter)
+        self._failures.setdefault(letter.correlation_id, letter)

@@ -28,7 +28,7 @@ _INTERVAL = 0.03
 _SHARE = 0.05
 """Share of the loop's time that the tracer may take while it is behind."""
 _FOLLOWER_LIMIT = 5_000
-_REMEMBERED = 2_000
+_REMEMBERED = 500
 """How many messages, and how many handlings, are remembered."""
 
 

@@ -126,6 +126,34 @@ async def test_a_late_result_is_found_by_a_second_wait():
         assert await app.event_bus.wait_for(receipt.correlation_id, SlowDoneEvent, timeout=5) == SlowDoneEvent()
 
 
+async def test_timeout_says_what_happened_however_much_else_did():
+    async with make_shop() as app:
+        command = correlated(OpenAccount(email="a@b.c"))
+        waiting = asyncio.create_task(app.event_bus.wait_for(command.correlation_id, SlowDoneEvent, timeout=0.5))
+        await asyncio.sleep(0)
+        app.command_bus.dispatch(command)
+        for number in range(2_000):
+            app.command_bus.dispatch(OpenAccount(email=f"{number}@b.c"))
+
+        with pytest.raises(WaitTimeout) as caught:
+            await waiting
+
+    assert caught.value.report["arrived"][:2] == ["OpenAccount", "AccountOpenedEvent"]
+    assert {entry["handler"] for entry in caught.value.report["ran"]} >= {"accounts.open_account"}
+
+
+async def test_shorter_wait_ends_before_a_longer_one_that_began_earlier():
+    async with make_shop() as app:
+        longer = asyncio.create_task(app.event_bus.wait_for("nothing", SlowDoneEvent, timeout=20))
+        await asyncio.sleep(0)
+        for _ in range(2):
+            with pytest.raises(WaitTimeout):
+                await app.event_bus.wait_for("nothing", SlowDoneEvent, timeout=0.03)
+
+        assert not longer.done()
+        longer.cancel()
+
+
 @pytest.mark.parametrize("end", ["match", "timeout", "cancel", "close"])
 async def test_nothing_of_a_wait_is_left_after_any_end(end: str):
     app = make_shop()
@@ -148,8 +176,8 @@ async def test_nothing_of_a_wait_is_left_after_any_end(end: str):
     expected = {"match": SlowDoneEvent, "timeout": WaitTimeout, "cancel": asyncio.CancelledError, "close": ClosedError}
     assert isinstance(outcome, expected[end])
     assert len(waits) == 0
+    assert not waits.watched
     assert not waits._buckets
-    assert not waits._timers
     await app.stop(drain=0)
 
 
