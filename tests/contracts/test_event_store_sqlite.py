@@ -147,7 +147,7 @@ async def test_files_are_for_their_owner_alone(path, stock):
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
 
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert set(modes) == {"events.db", "events.db-wal", "events.db-shm", "events.db.lock"}
+    assert set(modes) == {"events.db", "events.db-wal", "events.db-shm", "events.db.lock", "events.db.mark"}
     assert set(modes.values()) == {0o600}
 
 

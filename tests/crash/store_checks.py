@@ -1,5 +1,6 @@
 """What must hold after a store was killed: the checks, and the books they compare the log with."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -66,10 +67,14 @@ class Server:
 
 
 @contextmanager
-def load_server() -> Iterator[Server]:
+def load_server(**environment: str) -> Iterator[Server]:
     """Start the process that forks stores under load, and keep the books about them."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.crash.store_load"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "tests.crash.store_load"],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     server = Server(process)
     reader = threading.Thread(target=server.books.read, args=(process,))

@@ -7,7 +7,6 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,22 +42,10 @@ async def kill_repeatedly(directory: Path, kills: int, durability: str, manner: 
     return acknowledged
 
 
-def seed_of_run(record_property: Callable[[str, object], None]) -> int:
-    """Choose the seed of a run, or take the one that is given, and print it."""
-    seed = int(os.environ.get("MICROLITH_SEED", random.SystemRandom().randrange(2**32)))
-    record_property("seed", seed)
-    print(f"MICROLITH_SEED={seed}")  # noqa: T201 (shown when the test fails)
-    return seed
-
-
 @pytest.mark.crash
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("durability", ["durable", "fast"])
-async def test_store_loses_nothing_acknowledged_when_killed(
-    tmp_path: Path, durability: str, record_property: Callable[[str, object], None]
-):
-    seed = seed_of_run(record_property)
-
+async def test_store_loses_nothing_acknowledged_when_killed(tmp_path: Path, durability: str, seed: int):
     acknowledged = await kill_repeatedly(tmp_path, KILLS // 2, durability, "sound", seed)
 
     assert acknowledged > 0

@@ -59,6 +59,15 @@ def row_crc(position: int, stored: StoredType, head: bytes, data: bytes) -> int:
     return crc32(data, crc32(head, stored.seed)) ^ position
 
 
+def is_sound(position: int, row: Row, numbered: StoredTypes) -> bool:
+    """Tell whether a row matches its checksum."""
+    number, head, data, crc = row
+    stored = numbered.by_number.get(number)
+    if stored is None or type(head) is not bytes or type(data) is not bytes:
+        return False
+    return row_crc(position, stored, head, data) == crc
+
+
 def chained(previous: bytes, stored: StoredType, head: bytes, data: bytes) -> bytes:
     """Compute the checksum of a row and of all before it."""
     return blake2b(b"".join((previous, stored.words, head, data)), digest_size=16).digest()
@@ -79,13 +88,10 @@ def read_events(
         # As row_crc does it, for all rows at once: that takes half the time.
         seeds = map(numbered.seeds.__getitem__, numbers)
         computed = list(map(xor, map(crc32, payloads, map(crc32, heads, seeds)), positions))
-    except KeyError:
+    except (LookupError, TypeError):  # a damaged row may also have values of other types
         computed = []
     if computed != list(crcs):
-        for position, (number, head, data, crc) in zip(positions, rows, strict=True):
-            stored = numbered.by_number.get(number)
-            if stored is None or row_crc(position, stored, head, data) != crc:
-                raise damaged(position)
+        raise damaged(next(at for at, row in zip(positions, rows, strict=True) if not is_sound(at, row, numbered)))
     types = map(numbered.by_number.__getitem__, numbers)
     return list(map(StoredEvent, positions, types, heads, payloads, repeat(decoding)))
 
@@ -98,3 +104,8 @@ def damaged(position: int) -> CorruptionError:
 def missing(position: int) -> CorruptionError:
     """Build the error for a position that should be there and is not."""
     return CorruptionError(f"position {position}", "the event is missing")
+
+
+def misplaced(position: int) -> CorruptionError:
+    """Build the error for a row that an index gives for a key it does not have."""
+    return CorruptionError(f"position {position}", "an index names it for a stream or correlation it is not in")

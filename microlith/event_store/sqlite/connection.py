@@ -32,16 +32,18 @@ class StoreFormatError(StoreError):
         )
 
 
-def prepare_files(path: Path) -> None:
-    """Make the folder and an empty database that only this user can read, where they are missing."""
+def make_file(path: Path) -> bool:
+    """Make the folder and an empty database that only this user can read, where missing; tell whether it was."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not path.exists():
+    missing = not path.exists()
+    if missing:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(folder)  # the name must survive a power cut as well as the bytes
         finally:
             os.close(folder)
+    return missing
 
 
 def connect_writer(path: Path) -> sqlite3.Connection:
@@ -69,6 +71,23 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     )
 
 
+def code_of(error: sqlite3.Error) -> int:
+    """Return SQLite's extended result code; errors that the driver raises by itself have none."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+
+
+def damage_in(error: Exception) -> str | None:
+    """Say what an error of a read tells about damage to the file; None when it tells of something else.
+
+    Quotes nothing of what was read.
+    """
+    if isinstance(error, UnicodeDecodeError) or str(error).startswith("Could not decode to UTF-8"):
+        return "a text in it is not UTF-8"
+    if isinstance(error, sqlite3.Error) and code_of(error) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return str(error)
+    return None
+
+
 def judge(error: sqlite3.Error, phase: Phase, path: Path) -> tuple[StoreError, bool]:
     """Say what a driver's error means for the messages in hand, and whether the connection may write again.
 
@@ -78,7 +97,7 @@ def judge(error: sqlite3.Error, phase: Phase, path: Path) -> tuple[StoreError, b
 
     Source: https://wiki.postgresql.org/wiki/Fsync_Errors and https://www.sqlite.org/rescode.html
     """
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    code = code_of(error)
     plain = code & 0xFF
     if plain == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR_WRITE and _at_size_limit(path)):
         return StoreUnavailableError(
@@ -91,8 +110,9 @@ def judge(error: sqlite3.Error, phase: Phase, path: Path) -> tuple[StoreError, b
         ), True
     if phase == "commit":
         return UnknownOutcomeError(str(error)), False
-    if plain in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return CorruptionError(str(path), str(error)), False
+    damage = damage_in(error)
+    if damage is not None:
+        return CorruptionError(str(path), damage), False
     return StoreUnavailableError(str(error), hint="Restart; the store is checked when it is opened."), False
 
 

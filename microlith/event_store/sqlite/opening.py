@@ -13,7 +13,7 @@ from typing import Literal
 from microlith.errors import CorruptionError
 from microlith.event_store.records import MICROSECONDS
 from microlith.event_store.sqlite.codec import NO_CHECKSUM, StoredTypes
-from microlith.event_store.sqlite.connection import StoreFormatError, configure
+from microlith.event_store.sqlite.connection import StoreFormatError, code_of, configure, damage_in
 from microlith.event_store.sqlite.reading import LogReader
 from microlith.event_store.sqlite.session import Session
 from microlith.event_store.sqlite.state import LogState
@@ -31,10 +31,18 @@ def open_log(session: Session, path: Path, types: MessageTypes, durability: Lite
         StoreFormatError: The file is something else, or newer; it was not changed.
         CorruptionError: The end of the log is damaged.
     """
-    empty = _is_empty(session, path)
-    configure(session.connection, durability)
-    if empty:
-        session.transact(lambda: _create(session))
+    try:
+        empty = _is_empty(session, path)
+        configure(session.connection, durability)
+        if empty:
+            session.transact(lambda: _create(session))
+        return _read_state(session, types)
+    except (LookupError, TypeError, ValueError) as error:
+        # Everything read here was written by this package: what cannot be understood is damaged.
+        raise CorruptionError(str(path), damage_in(error) or f"{type(error).__name__}: {error}") from None
+
+
+def _read_state(session: Session, types: MessageTypes) -> LogState:
     session.transact(lambda: _register(session, types))
     reading = statements("sqlite_reading.sql")
     numbered = StoredTypes(session.run(reading["select_types"]), types)
@@ -50,7 +58,7 @@ def _is_empty(session: Session, path: Path) -> bool:
     try:
         names = {name for (name,) in session.run(schema["select_tables"])}
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+        if code_of(error) == sqlite3.SQLITE_NOTADB:
             raise StoreFormatError(path, "is not a SQLite database") from error
         raise
     if "meta" not in names:

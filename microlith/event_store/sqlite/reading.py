@@ -17,8 +17,8 @@ from pydantic_core import to_json
 from microlith.errors import CorruptionError, StoreUnavailableError
 from microlith.event_store.protocol import DeadLetter, RecordedEvent
 from microlith.event_store.records import Decoding, StoredEvent
-from microlith.event_store.sqlite.codec import StoredTypes, chained, damaged, missing, read_events, row_crc
-from microlith.event_store.sqlite.connection import connect_reader
+from microlith.event_store.sqlite.codec import StoredTypes, chained, damaged, is_sound, misplaced, missing, read_events
+from microlith.event_store.sqlite.connection import connect_reader, damage_in
 from microlith.event_store.sqlite.rows import Run
 from microlith.event_store.sqlite.statements import statements
 from microlith.serialization import MessageTypes
@@ -55,8 +55,11 @@ class Readers:
         connection = self.borrow()
         try:
             return connection.execute(text, values).fetchall()
-        except sqlite3.DatabaseError as error:
-            raise _meaning(error, self._path) from error
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            damage = damage_in(error)
+            if damage is None:
+                raise
+            raise CorruptionError(str(self._path), damage) from None
         finally:
             self.give_back(connection)
 
@@ -83,12 +86,6 @@ class Readers:
         self._closed = True
         while self._idle:
             self._idle.pop().close()
-
-
-def _meaning(error: sqlite3.DatabaseError, path: Path) -> Exception:
-    if (error.sqlite_errorcode or 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return CorruptionError(str(path), str(error))
-    return error
 
 
 class LogReader:
@@ -129,13 +126,23 @@ class LogReader:
         """
         events = self._events(self._run(self._sql["select_stream"], (stream, after, limit)))
         for expected, event in enumerate(events, after + 1):
+            if event.stream != stream:
+                raise misplaced(event.position)
             if event.stream_position != expected:
                 raise CorruptionError(f"stream {stream!r}", f"the event at stream position {expected} is missing")
         return events
 
     def correlation(self, correlation_id: str) -> list[RecordedEvent]:
-        """Read one correlation in order."""
-        return self._events(self._run(self._sql["select_correlation"], (correlation_id,)))
+        """Read one correlation in order.
+
+        Raises:
+            CorruptionError: An event is damaged, or does not belong there.
+        """
+        events = self._events(self._run(self._sql["select_correlation"], (correlation_id,)))
+        for event in events:
+            if event.correlation_id != correlation_id:
+                raise misplaced(event.position)
+        return events
 
     def check_chain(self, after: int, checksum: bytes, limit: int) -> tuple[int, bytes]:
         """Check some events against the checksums that cover all before them.
@@ -164,9 +171,9 @@ class LogReader:
         """
         found = []
         for sequence, number, head, data, crc, attempts in self._run(self._sql["select_pending"], (after, limit)):
-            stored = self._numbered.by_number.get(number)
-            if stored is None or row_crc(sequence, stored, head, data) != crc:
+            if not is_sound(sequence, (number, head, data, crc), self._numbered):
                 raise CorruptionError(f"command {sequence}", "the stored bytes do not match their checksum")
+            stored = self._numbered.by_number[number]
             found.append((sequence, attempts, StoredEvent(sequence, stored, head, data, self._decoding)))
         return found
 

@@ -38,7 +38,7 @@ from microlith.event_store.records import StoredType, write_facts, write_stream
 from microlith.event_store.sqlite import recovering
 from microlith.event_store.sqlite.batch import Prepared, Write
 from microlith.event_store.sqlite.codec import NO_CHECKSUM
-from microlith.event_store.sqlite.connection import ENGINE, prepare_files
+from microlith.event_store.sqlite.connection import ENGINE
 from microlith.event_store.sqlite.ownership import Ownership
 from microlith.event_store.sqlite.reading import ForkedError, LogReader, Readers
 from microlith.event_store.sqlite.rebuilding import rebuild
@@ -105,7 +105,6 @@ class SQLiteEventStore:
         """
         ownership = Ownership.take(self._path)
         try:
-            prepare_files(self._path)
             writer = Writer(self._path, self._types, self._durability)
             await writer.start(projections)
         except BaseException:

@@ -19,8 +19,9 @@ from typing import Any, Generic, Literal, TypeVar
 from microlith.errors import StoreError, StoreUnavailableError, UnknownOutcomeError
 from microlith.event_store.protocol import Committed, Projecting
 from microlith.event_store.sqlite.batch import Batch, LookUpIdsError, Recording, Write
-from microlith.event_store.sqlite.connection import connect_writer, judge
+from microlith.event_store.sqlite.connection import connect_writer, judge, make_file
 from microlith.event_store.sqlite.handover import HandOver
+from microlith.event_store.sqlite.mark import Mark
 from microlith.event_store.sqlite.opening import open_log
 from microlith.event_store.sqlite.projecting import ProjectionRaisedError, Projections, Stopped
 from microlith.event_store.sqlite.reading import LogReader
@@ -61,6 +62,7 @@ class Writer:
     session: Session
     state: LogState
     projections: Projections
+    _mark: Mark
 
     def __init__(self, path: Path, types: MessageTypes, durability: Durability) -> None:
         self.failure: StoreError | None = None
@@ -97,14 +99,15 @@ class Writer:
 
     async def stop(self) -> None:
         """Finish what waits, close the connection and end the thread."""
-        if self._closed or self._thread is None:
+        if self._thread is None:
             return
-        stopped = asyncio.wrap_future(self.submit(self._stop))
-        self._closed = True
-        await asyncio.wait([stopped])
-        if not stopped.cancelled():
-            # A settlement that cannot be written now is handled again after the next start: that is what it promises.
-            stopped.exception()
+        if not self._closed:
+            stopped = asyncio.wrap_future(self.submit(self._stop))
+            self._closed = True
+            await asyncio.wait([stopped])
+            if not stopped.cancelled():
+                # A settlement that cannot be written now is handled again after the next start: that is its promise.
+                stopped.exception()
         self._thread.join()
 
     def record(self, recording: Recording) -> None:
@@ -168,12 +171,16 @@ class Writer:
 
     def _run(self, opened: "Future[None]", projections: Sequence[Projecting]) -> None:
         try:
+            new = make_file(self._path)
             connection = connect_writer(self._path)
+            self._mark = Mark(self._path)
         except Exception as error:  # noqa: BLE001 (handed to whoever waits for the opening)
             opened.set_exception(self._meaning(error))
             self._refuse_all()
             return
         try:
+            if new:
+                self._mark.forget()
             self._open(connection, opened, projections)
             while not self._stopping:
                 self._work_off(self._items.take())
@@ -183,11 +190,13 @@ class Writer:
         finally:
             self._refuse_all()
             connection.close()
+            self._mark.close()
 
     def _open(self, connection: sqlite3.Connection, opened: "Future[None]", projections: Sequence[Projecting]) -> None:
         try:
             self.session = Session(connection, self._path)
             self.state = open_log(self.session, self._path, self._types, self._durability)
+            self._mark.check(self.state.head, self.state.sequence)
             self.projections = Projections(self.session, projections)
             self.session.transact(self.projections.prepare)
             head = self.state.head
@@ -277,6 +286,7 @@ class Writer:
 
         outcomes, stopped = self.session.transact(work)
         batch.adopt()
+        self._mark.note(self.state.head, self.state.sequence)
         if batch.events:
             self.projections.adopt(self.state.head, stopped)
         return outcomes
