@@ -91,7 +91,8 @@ def read_events(
     except (LookupError, TypeError):  # a damaged row may also have values of other types
         computed = []
     if computed != list(crcs):
-        raise damaged(next(at for at, row in zip(positions, rows, strict=True) if not is_sound(at, row, numbered)))
+        unsound = (at for at, row in zip(positions, rows, strict=True) if not is_sound(at, row, numbered))
+        raise damaged(next(unsound, positions[0]))
     types = map(numbered.by_number.__getitem__, numbers)
     return list(map(StoredEvent, positions, types, heads, payloads, repeat(decoding)))
 
