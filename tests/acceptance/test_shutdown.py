@@ -232,6 +232,60 @@ def test_stalled_reader_costs_a_client_nothing_and_does_not_keep_the_run(project
     assert not workers_of(project)
 
 
+@contextmanager
+def terminal_run(root: Path) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    """Run a project in a terminal of its own; gives the process that holds it, and the keyboard."""
+    run = [sys.executable, "-m", "microlith_cli", "run"]
+    spawn = f"import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn({run!r})))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", spawn],
+        cwd=root,
+        env={**os.environ, "TERM": "xterm"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdin is not None
+    with process, process.stdin as keyboard:
+        try:
+            Attached(root).serving()
+            yield process, keyboard
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def test_interrupt_key_reaches_the_supervisor_alone(project):
+    with terminal_run(project) as (process, keyboard):
+        running = Attached(project)
+        with running.session() as session:
+            replies = session.request(
+                {"verb": "dispatch", "type": "Sleep", "data": {"seconds": 1}, "wait": ["SleptEvent"], "timeout": 30},
+                patience=60,
+            )
+            next(replies)
+
+            keyboard.write(b"\x03")
+            keyboard.flush()
+
+            assert list(replies)[-1]["exit"] == 0
+        assert process.wait(PATIENCE) == 0
+    assert not workers_of(project)
+
+
+def test_interrupt_key_twice_ends_it_at_once(project):
+    with terminal_run(project) as (process, keyboard):
+        Attached(project).dispatch("Sleep", {"seconds": 30})
+
+        for _ in range(2):
+            keyboard.write(b"\x03")
+            keyboard.flush()
+            time.sleep(0.5)  # keys that are pressed at once are one signal
+
+        assert process.wait(PATIENCE) == 130
+    assert not workers_of(project)
+
+
 def test_run_under_nohup_survives_the_end_of_its_terminal(project):
     nohup = (
         "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.executable, sys.argv[1:])"
