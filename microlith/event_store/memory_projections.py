@@ -40,7 +40,7 @@ class MemoryProjection:
                     fold(event, rows)
             except Exception as error:
                 rows.take_back()
-                raise HandlerFailedError(self.projecting.name, event.type, f"{error}") from error
+                raise HandlerFailedError(self.projecting.name, event.type, text_of(error)) from error
             rows.keep()
             self.checkpoint = event.position
 

@@ -135,7 +135,6 @@ async def test_the_same_checks_catch_bytes_that_are_served_unchecked(tmp_path: P
         return 0
 
     monkeypatch.setattr("microlith.event_store.sqlite.codec.crc32", ignore)
-    monkeypatch.setattr("microlith.event_store.sqlite.codec.xor", ignore)
     stock = await fill(tmp_path / "original" / "events.db")
     await stock.store.close()
 

@@ -142,7 +142,7 @@ class Projections:
             except Exception as error:
                 if is_drivers(error):
                     raise
-                raise HandlerFailedError(name, f"{event.type} at position {event.position}", str(error)) from error
+                raise HandlerFailedError(name, f"{event.type} at position {event.position}", text_of(error)) from error
 
     def drop_shadow(self, name: str) -> None:
         """Drop the shadow tables, if they are there."""
@@ -178,7 +178,7 @@ class Projections:
                     raise
                 execute("ROLLBACK TO event")
                 execute("RELEASE event")
-                return event.position - 1, storable(f"{type(error).__name__}: {error}")
+                return event.position - 1, storable(f"{type(error).__name__}: {text_of(error)}")
             execute("RELEASE event")
         return None
 
