@@ -39,10 +39,10 @@ class TraceNotFoundError(MicrolithError):
             return
         close = ", ".join(f"{short} ({shorts[short]})" for short in self.nearest)
         what = "no message failed" if typed == "@failed" else f"{typed!r} is none of them"
-        super().__init__(
-            f"Looked at the newest {len(known)} correlations in {where}: {what}.",
-            hint=f"Nearest: {close}." if close else "`microlith trace` lists the newest correlations.",
-        )
+        hint = f"Nearest: {close}." if close else "`microlith trace` lists the newest correlations."
+        if typed.startswith("@") and typed != "@failed":
+            hint = "There are @last, @-2 for the one before it, and so on, and @failed."
+        super().__init__(f"Looked at the newest {len(known)} correlations in {where}: {what}.", hint=hint)
 
 
 class AmbiguousTraceError(MicrolithError):

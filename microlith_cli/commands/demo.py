@@ -4,6 +4,8 @@ Scaffolds the example application, runs it, sends it messages, shows what they c
 its read models from the events.
 """
 
+import shlex
+import shutil
 import signal
 import sys
 import tempfile
@@ -53,7 +55,8 @@ def command(
     try:
         with _ended_in_good_order(), _folder(keep) as folder:
             _play(application_root(folder, NAME), screen)
-            screen.end(FOLLOWING, IN_A_SECOND_TERMINAL, str(folder / NAME) if keep else "")
+            first = _to_find_the_tool()
+            screen.end((*first, *FOLLOWING), (*first, *IN_A_SECOND_TERMINAL), str(folder / NAME) if keep else "")
     finally:
         screen.close()
     return DONE
@@ -78,6 +81,14 @@ def _play(root: Path, screen: DemoScreen) -> None:
                     screen.fact(told)
         screen.step("Build the read models anew from the events", REBUILD_COMMAND)
         screen.rebuilt(run.rebuild())
+
+
+def _to_find_the_tool() -> tuple[str, ...]:
+    """What to type first where a shell does not find `microlith`: it was called by its path."""
+    tool = Path(sys.argv[0]).absolute()
+    if tool.name != "microlith" or shutil.which(tool.name):
+        return ()
+    return (f"export PATH={shlex.quote(str(tool.parent))}:$PATH",)
 
 
 @contextmanager

@@ -21,7 +21,9 @@ Row = Mapping[str, Any]
 
 
 def command(
-    component: Annotated[str | None, typer.Argument(help="Show this component only.", show_default=False)] = None,
+    component: Annotated[
+        str | None, typer.Argument(metavar="COMPONENT", help="Show this component only.", show_default=False)
+    ] = None,
     components: Annotated[bool, typer.Option("--components", help="Show the components.")] = False,
     messages: Annotated[bool, typer.Option("--messages", help="Show the messages.")] = False,
     handlers: Annotated[bool, typer.Option("--handlers", help="Show the handlers.")] = False,

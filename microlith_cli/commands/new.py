@@ -72,7 +72,7 @@ def new(context: typer.Context) -> None:
         _make(kind, name, How(), fields)
 
 
-@command.command()
+@command.command(short_help="Make an application, with an example component.")
 def app(
     name: Name = None,
     bare: Annotated[bool, typer.Option("--bare", help="Leave the example component auth out.")] = False,
@@ -85,7 +85,7 @@ def app(
     return _make("app", name, How(dry_run, diff, undo, as_json), bare=bare)
 
 
-@command.command()
+@command.command(short_help="Add a component, with a folder for each kind of part.")
 def component(
     name: Name = None, dry_run: DryRun = False, diff: Diff = False, undo: Undo = False, as_json: Json = False
 ) -> int:
@@ -136,7 +136,7 @@ def query(
     return _make("query", target, How(dry_run, diff, undo, as_json), fields, returns)
 
 
-@command.command()
+@command.command(short_help="Add a handler for a message that is there, and a test.")
 def handler(
     target: Target = None, dry_run: DryRun = False, diff: Diff = False, undo: Undo = False, as_json: Json = False
 ) -> int:
@@ -144,7 +144,7 @@ def handler(
     return _make("handler", target, How(dry_run, diff, undo, as_json))
 
 
-@command.command()
+@command.command(short_help="Add a read model that is made of events.")
 def projection(
     target: Target = None,
     fields: Fields = None,

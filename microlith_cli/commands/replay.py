@@ -17,18 +17,21 @@ from microlith_cli.errors import DONE, SAID_NO, ConnectionLostError, RefusedErro
 from microlith_cli.project import find_project
 from microlith_cli.session import open_session
 
-command = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+command = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-@command.callback()
-def replay() -> None:
+@command.callback(invoke_without_command=True)
+def replay(context: typer.Context) -> None:
     """Run recorded events again, safely."""
+    if context.invoked_subcommand is None:
+        raise UsageError("Replay what?", hint="`microlith replay projection --all` rebuilds every read model.")
 
 
-@command.command()
+@command.command(short_help="Rebuild read models from the event log.")
 def projection(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Projections, such as auth.accounts.", show_default=False)
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Projections, such as auth.accounts.", show_default=False),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Rebuild every projection.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,

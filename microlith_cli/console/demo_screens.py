@@ -9,7 +9,7 @@ from typing import Any
 
 from microlith_cli.causation import build_trees
 from microlith_cli.console import plain
-from microlith_cli.console.ink import plural
+from microlith_cli.console.ink import Ink, plural
 from microlith_cli.console.live import LiveTracer
 from microlith_cli.console.tree import show_tree
 
@@ -32,7 +32,7 @@ class DemoScreen:
         number = f"{self._steps}."
         plain.out("")
         plain.out(plain.styled(f"{number} {title}", _BOLD, sys.stdout))
-        plain.out(f"   $ {plain.escape(command)}")
+        _show_command(command)
 
     def said(self, text: str) -> None:
         """Say what came of it."""
@@ -65,10 +65,10 @@ class DemoScreen:
         plain.out("")
         plain.out(plain.styled("Your turn", _BOLD, sys.stdout))
         for command in following:
-            plain.out(f"   $ {plain.escape(command)}")
+            _show_command(command)
         self.said("and in a second terminal:")
         for command in second:
-            plain.out(f"   $ {plain.escape(command)}")
+            _show_command(command)
         if kept:
             self.said(f"The project of this demo stays in {kept}")
 
@@ -110,3 +110,17 @@ class JsonDemoScreen(DemoScreen):
     def end(self, following: Sequence[str], second: Sequence[str], kept: str) -> None:
         """Write that it is over."""
         plain.out_json({"item": "demo", "exit": 0, "kept": kept or None, "next": [*following, *second]})
+
+
+def _show_command(command: str) -> None:
+    """Show what to type; where the terminal is too narrow it goes on below, so that it can still be copied."""
+    first, *options = plain.escape(command).split(" --")
+    room = Ink.of(sys.stdout).width - len(" \\")
+    line = f"   $ {first}"
+    for option in options:
+        if len(line) + len(" --") + len(option) > room:
+            plain.out(f"{line} \\")
+            line = f"       --{option}"
+        else:
+            line += f" --{option}"
+    plain.out(line)

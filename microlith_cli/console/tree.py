@@ -251,7 +251,7 @@ def _remark(message: Message) -> str:
     if message.unhandled:
         return "no handler"
     if message.waiting:
-        return "not handled yet" if not message.handlings else f"{plural(message.waiting, 'handler')} to come"
+        return "not finished yet" if not message.handlings else f"{plural(message.waiting, 'handler')} to come"
     return plural(message.projections, "projection") if message.projections else ""
 
 

@@ -6,6 +6,7 @@ Decides in which order they begin and end, and the exit code; nothing else.
 import asyncio
 import logging
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,7 @@ class Run:
             return 128 + self._insisted.result()
         abandoned = stopping.result()
         if abandoned == 0:
+            self._showing.note("Stopped.")
             return DONE
         count = (
             "An unknown number of messages was"
@@ -119,8 +121,10 @@ class Run:
         self._showing.note(f"{count} left behind. With a durable store they are carried on at the next start.")
         return SAID_NO
 
-    def _ask_to_stop(self, _: signal.Signals | None = None) -> None:
+    def _ask_to_stop(self, number: signal.Signals | None = None) -> None:
         if not self._asked.done():
+            if number is signal.SIGINT and sys.stderr is not None and sys.stderr.isatty():
+                self._showing.note("")  # the terminal has written ^C where the next word would stand
             self._asked.set_result(None)
 
     def _insist(self, number: signal.Signals) -> None:

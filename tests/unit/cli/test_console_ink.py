@@ -178,3 +178,7 @@ def test_colours_are_for_terminals_that_want_them(monkeypatch):
 @pytest.mark.parametrize(("count", "said"), [(0, "0 messages"), (1, "1 message"), (2000, "2,000 messages")])
 def test_numbers_go_with_their_noun(count, said):
     assert plural(count, "message") == said
+
+
+def test_two_of_a_query_are_queries():
+    assert (plural(1, "query"), plural(2, "query")) == ("1 query", "2 queries")

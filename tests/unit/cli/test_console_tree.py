@@ -140,7 +140,7 @@ def test_handler_that_does_not_fit_behind_its_message_stands_below_it():
     assert lines[3].strip() == "→ component.and_a_long_handler_name"
 
 
-def test_event_nobody_handles_and_command_not_handled_yet_are_pointed_out():
+def test_event_nobody_handles_and_command_not_finished_yet_are_pointed_out():
     story = Story()
     story.message("Ping")
     story.message("PingedEvent", "event")
@@ -150,7 +150,7 @@ def test_event_nobody_handles_and_command_not_handled_yet_are_pointed_out():
 
     shown = drawn(story)
 
-    assert "► Ping  not handled yet" in shown
+    assert "► Ping  not finished yet" in shown
     assert "◇ PingedEvent  no handler" in shown
     assert "◇ KeptEvent  2 projections" in shown
     assert "◇ BusyEvent  2 handlers to come" in shown
