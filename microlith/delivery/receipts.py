@@ -9,14 +9,16 @@ import logging
 from collections.abc import Callable, Generator
 from typing import Any, Protocol, Self
 
+from microlith.context import handling_now
 from microlith.delivery.routes import Route
 from microlith.envelope import Envelope
 from microlith.event_store.protocol import Committed
+from microlith.handlers.lanes import Lane
 
 logger = logging.getLogger("microlith")
 
-_CROWDED = 10_000
-"""Messages in a lane above which an awaited dispatch waits."""
+_CROWDED = 1_000
+"""Messages in a lane above which an awaited dispatch waits: as many as a cache holds."""
 _CROWDED_PAUSE = 0.002
 """Seconds between two looks at a crowded lane."""
 
@@ -70,12 +72,11 @@ class Receipt:
         return self.envelope.correlation_id
 
     def __await__(self) -> Generator[Any, None, Self]:
-        if self._pending:
+        if self._pending or self._delay is not None:
             yield from self._until_accepted()
-        if self._delay is not None and self._delay.error is not None:
-            raise self._delay.error
-        while any(len(lane.queue) > _CROWDED for lane in self.route.lanes):
-            yield from asyncio.sleep(_CROWDED_PAUSE).__await__()
+        for lane in self.route.lanes:
+            if len(lane.queue) > _CROWDED:
+                yield from _until_less_crowded(lane)
         return self
 
     def result(self, timeout: float | None = None) -> Self:
@@ -114,6 +115,8 @@ class Receipt:
             future = self._delivery.loop.create_future()
             delay.waiters.append(future)
             yield from future
+        if delay.error is not None:
+            raise delay.error
 
     def _delayed(self) -> _Delay:
         if self._delay is None:
@@ -125,3 +128,12 @@ class Receipt:
 
     def __repr__(self) -> str:
         return f"Receipt(message_id={self.message_id!r}, correlation_id={self.correlation_id!r})"
+
+
+def _until_less_crowded(lane: Lane) -> Generator[Any, None, None]:
+    handling = handling_now.get()
+    if handling is not None and handling.handler == lane.name:
+        return  # a handler that sends to itself would wait for itself
+    yield  # quick handlers make room within one turn of the loop
+    while len(lane.queue) > _CROWDED:
+        yield from asyncio.sleep(_CROWDED_PAUSE).__await__()

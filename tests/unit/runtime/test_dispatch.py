@@ -8,6 +8,7 @@ import pytest
 from microlith import (
     BusFullError,
     Command,
+    CommandBus,
     Component,
     Event,
     HandlerFailedError,
@@ -268,3 +269,48 @@ async def test_the_handled_message_is_visible_in_tasks_and_threads_of_a_handler(
 async def _later(call: object) -> None:
     await asyncio.sleep(0)
     call()  # type: ignore[operator]
+
+
+class Step(Command):
+    n: int
+
+
+async def test_awaited_dispatch_waits_until_its_lane_is_less_crowded():
+    steps = Component("steps")
+    go, handled = asyncio.Event(), 0
+
+    @steps.handles(Step)
+    async def step(_command: Step) -> None:
+        nonlocal handled
+        await go.wait()
+        handled += 1
+
+    async def send_many() -> None:
+        for number in range(3_000):
+            await app.command_bus.dispatch(Step(n=number))
+
+    async with Microlith("steps", [steps], store="memory:") as app:
+        sending = asyncio.create_task(send_many())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(sending), 0.2)
+
+        go.set()
+        await asyncio.wait_for(sending, 5)
+        await eventually(lambda: handled == 3_000)
+
+
+async def test_handler_that_sends_much_to_itself_does_not_wait_for_itself():
+    steps = Component("steps")
+    handled = 0
+
+    @steps.handles(Step)
+    async def step(command: Step, bus: CommandBus) -> None:
+        nonlocal handled
+        handled += 1
+        for number in range(3_000 if command.n == 0 else 0):
+            await bus.dispatch(Step(n=number + 1))
+
+    async with Microlith("steps", [steps], store="memory:") as app:
+        await app.command_bus.dispatch(Step(n=0))
+
+        await eventually(lambda: handled == 3_001)
