@@ -7,6 +7,7 @@ Decides nothing: when to load, serve, stop or kill is the supervisor's part.
 """
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -18,6 +19,8 @@ from typing import Any
 from microlith_cli.errors import ToolError
 from microlith_cli.supervisor.link import PROTOCOL, Link
 from microlith_cli.supervisor.showing import Showing
+
+logger = logging.getLogger("microlith")
 
 EXIT_GRACE = 1.0
 """Seconds a stopped worker may take to end by itself."""
@@ -203,15 +206,22 @@ class WorkerProcess:
         self._fail({"type": "WorkerEndedError", "message": f"The worker is gone: {self.describe_end()}."})
 
     async def _read_link(self) -> None:
-        async for line in self._link.lines():
-            step = next(iter(line))
-            if step == "failed":
-                self._fail(line["failed"])
-            elif step in self._steps:
-                if not self._steps[step].done():
-                    self._steps[step].set_result(line)
-            else:
-                self._on_line(line)
+        try:
+            async for line in self._link.lines():
+                self._take(line)
+        except Exception:
+            # A worker that nobody listens to is of no use; its successor gets what it had not answered.
+            logger.exception("What the worker said could not be taken.")
+            self._kill_group()
+
+    def _take(self, line: Line) -> None:
+        step = next(iter(line))
+        if step == "failed":
+            self._fail(line["failed"])
+        elif step not in self._steps:
+            self._on_line(line)
+        elif not self._steps[step].done():
+            self._steps[step].set_result(line)
 
     def _fail(self, error: Line) -> None:
         for future in self._steps.values():

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from microlith.errors import DiscoveryError, MicrolithError
+from microlith.errors import DiscoveryError, MicrolithError, StoreLockedError
 from microlith_cli.control.lines import encode
 from microlith_cli.errors import ToolError
 from microlith_cli.project import Project, describe_failure, find_project, load_app
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 ORPHAN_DRAIN = 1.0
 """Seconds for messages under way when the supervisor has gone without a word."""
+_LOCKED_SECONDS = 3.0
+_LOCKED_PAUSE = 0.05
 _PR_SET_PDEATHSIG = 1
 _TRACEBACK = 8_000
 """Characters of a traceback that are sent on: its end."""
@@ -176,7 +178,7 @@ class _Life:
 
     async def _serve(self, generation: int) -> None:
         try:
-            await self._worker.start(generation)
+            await self._open(generation)
         except Exception as error:  # noqa: BLE001 (a resource of the user's may raise anything; the user is told)
             self._link.send({"failed": described(error, self._root)})
             self._link.close()
@@ -184,6 +186,17 @@ class _Life:
         self._showing = asyncio.create_task(self._show())
         self._link.send({"serving": self._worker.card()})
         self._worker.write_catalog()
+
+    async def _open(self, generation: int) -> None:
+        """Start the application; wait a little for whoever owns the store, such as a `dispatch --once`."""
+        deadline = time.monotonic() + _LOCKED_SECONDS
+        while True:
+            try:
+                return await self._worker.start(generation)
+            except StoreLockedError:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(_LOCKED_PAUSE)
 
     async def _show(self) -> None:
         async for facts in self._worker.facts():

@@ -136,6 +136,17 @@ def test_of_many_runs_at_once_one_serves(project):
         assert {run.process.returncode for run in runs} == {None, 1}
 
 
+def test_run_waits_for_a_store_that_is_in_use_for_a_moment(project):
+    once = [sys.executable, "-m", "microlith_cli", "dispatch", "Sleep", "--seconds", "1.5", "--wait", "SleptEvent"]
+    dispatched = subprocess.Popen([*once, "--once"], cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with dispatched:
+        until((project / ".microlith" / "events.db.lock").exists, "nobody owns the store")
+
+        with live(project) as running:
+            assert running.serving()["error"] is None
+        assert dispatched.wait(60) == 0
+
+
 def test_project_is_free_again_after_its_run_was_killed(project):
     with live(project) as running:
         running.serving()
