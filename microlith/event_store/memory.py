@@ -9,11 +9,12 @@ Keeps nothing when its process ends.
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from itertools import islice
-from time import monotonic, time
+from time import monotonic
 from typing import Any, Literal
 
 from microlith.envelope import Envelope
 from microlith.errors import PositionConflictError, StoreError
+from microlith.event_store.memory_dead_letters import MemoryDeadLetters
 from microlith.event_store.memory_projections import MemoryProjections
 from microlith.event_store.protocol import (
     Acceptance,
@@ -62,8 +63,7 @@ class MemoryEventStore:
         self._settled_before: set[str] = set()
         self._checkpoints: dict[str, tuple[int, set[int]]] = {}
         self._attempts: dict[tuple[str, str], int] = {}
-        self._dead_letters: list[DeadLetter] = []
-        self._failures: dict[str, DeadLetter] = {}
+        self._dead_letters = MemoryDeadLetters(types)
         self._stored: dict[type, StoredType] = {}
         self._projections = MemoryProjections(())
         self._rebuilding = asyncio.Lock()
@@ -187,12 +187,24 @@ class MemoryEventStore:
 
     async def failure_of(self, correlation_id: str) -> tuple[str, str, str] | None:
         """Return (handler, message type, error text) of the first dead letter of a correlation."""
-        letter = self._failures.get(correlation_id)
+        letter = self._dead_letters.first_of(correlation_id)
         return None if letter is None else (letter.handler, letter.type, letter.error)
 
     async def dead_letters(self, *, after: int = 0, limit: int = 500) -> list[DeadLetter]:
         """Read dead letters in the order of failing."""
-        return self._dead_letters[after : after + limit]
+        return self._dead_letters.page(after, limit)
+
+    async def dead_letter(self, sequence: int) -> DeadLetter | None:
+        """Read one dead letter."""
+        return self._dead_letters.get(sequence)
+
+    async def dead_message(self, letter: DeadLetter) -> Envelope[Message]:
+        """Read the message of a dead letter."""
+        return self._dead_letters.envelope(letter)
+
+    async def drop_dead_letter(self, sequence: int) -> bool:
+        """Remove a dead letter."""
+        return self._dead_letters.drop(sequence)
 
     @property
     def rows(self) -> RowReader:
@@ -257,12 +269,17 @@ class MemoryEventStore:
         return stored
 
     def _is_settled(self, settlement: Settlement) -> bool:
+        if settlement.letter is not None:
+            return self._dead_letters.get(settlement.letter) is None
         if settlement.position is None:
             return self._is_settled_command(settlement.envelope.message_id)
         checkpoint, finished = self._checkpoints.get(settlement.handler, (-1, ()))
         return settlement.position <= checkpoint or settlement.position in finished
 
     def _settle(self, settlement: Settlement) -> None:
+        if settlement.letter is not None:
+            self._dead_letters.settle(settlement.letter, settlement)
+            return
         envelope = settlement.envelope
         message_id = envelope.message_id
         if settlement.position is None:
@@ -272,7 +289,7 @@ class MemoryEventStore:
             if self._attempts:
                 self._attempts.pop((settlement.handler, message_id), None)
         if settlement.error is not None:
-            self._bury(settlement, settlement.error)
+            self._dead_letters.bury(settlement, settlement.error)
 
     def _finish(self, handler: str, position: int, checkpoint: int) -> None:
         before, finished = self._checkpoints.get(handler, (-1, set()))
@@ -282,22 +299,3 @@ class MemoryEventStore:
         if finished and checkpoint > before:
             finished = {above for above in finished if above > checkpoint}
         self._checkpoints[handler] = (checkpoint, finished)
-
-    def _bury(self, settlement: Settlement, error: str) -> None:
-        envelope = settlement.envelope
-        entry = self._types.of(type(envelope.message))
-        letter = DeadLetter(
-            len(self._dead_letters) + 1,
-            settlement.handler,
-            settlement.position,
-            envelope.message_id,
-            envelope.correlation_id,
-            entry.component,
-            entry.name,
-            self._types.encode(envelope.message),
-            error,
-            settlement.attempts,
-            time(),
-        )
-        self._dead_letters.append(letter)
-        self._failures.setdefault(letter.correlation_id, letter)

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 from microlith.envelope import Envelope
 from microlith.errors import StoreError
+from microlith.event_store.dead_letter import DeadLetter
 from microlith.event_store.tables import Column, Key, KeyType, RowReader, RowWriter, TableSpec
 from microlith.messages import Message
 
@@ -116,64 +117,6 @@ class RecordedEvent(Protocol):
         ...
 
 
-class DeadLetter:
-    """A message that its handler could not handle.
-
-    Attributes:
-        sequence: Order of failing, growing.
-        handler: Full name of the handler that failed.
-        position: Global position of an event; None for a command.
-        message_id: The message that failed.
-        correlation_id: Its correlation.
-        component: Component that declares the message.
-        type: Class name of the message.
-        data: The payload as JSON, secrets in clear.
-        error: Text of the last failure.
-        attempts: How often it was tried in all.
-        time: When it was given up, seconds since the epoch.
-    """
-
-    __slots__ = (
-        "attempts",
-        "component",
-        "correlation_id",
-        "data",
-        "error",
-        "handler",
-        "message_id",
-        "position",
-        "sequence",
-        "time",
-        "type",
-    )
-
-    def __init__(
-        self,
-        sequence: int,
-        handler: str,
-        position: int | None,
-        message_id: str,
-        correlation_id: str,
-        component: str,
-        type: str,  # noqa: A002 (the word every other record uses)
-        data: bytes,
-        error: str,
-        attempts: int,
-        time: float,
-    ) -> None:
-        self.sequence = sequence
-        self.handler = handler
-        self.position = position
-        self.message_id = message_id
-        self.correlation_id = correlation_id
-        self.component = component
-        self.type = type
-        self.data = data
-        self.error = error
-        self.attempts = attempts
-        self.time = time
-
-
 class PendingCommand:
     """A command that was accepted and not settled yet.
 
@@ -214,9 +157,11 @@ class Settlement:
             handler (-1: none). Positions above it that are finished are remembered one by one.
         error: Text of the failure; None when it went well. A failed message becomes a dead letter.
         attempts: How often it was tried in all.
+        letter: Sequence of the dead letter that was tried again. It is removed when that went well, and has the new
+            error and the attempts otherwise; position and checkpoint do not count. None for all others.
     """
 
-    __slots__ = ("attempts", "checkpoint", "envelope", "error", "handler", "position")
+    __slots__ = ("attempts", "checkpoint", "envelope", "error", "handler", "letter", "position")
 
     def __init__(
         self,
@@ -226,6 +171,7 @@ class Settlement:
         checkpoint: int = -1,
         error: str | None = None,
         attempts: int = 1,
+        letter: int | None = None,
     ) -> None:
         self.handler = handler
         self.envelope = envelope
@@ -233,6 +179,7 @@ class Settlement:
         self.checkpoint = checkpoint
         self.error = error
         self.attempts = attempts
+        self.letter = letter
 
 
 class Unit:
@@ -388,7 +335,8 @@ class EventStore(Protocol):
     def complete(self, unit: Unit, done: Done) -> None:
         """Write a unit, all or none. On an error `done` gets it, and nothing of the unit is written.
 
-        A unit whose settlement was settled before writes nothing: `Committed.duplicates` then names all its messages.
+        A unit whose settlement was settled before, or whose dead letter is gone, writes nothing:
+        `Committed.duplicates` then names all its messages.
         """
         ...
 
@@ -455,6 +403,27 @@ class EventStore(Protocol):
 
     async def dead_letters(self, *, after: int = 0, limit: int = 500) -> list[DeadLetter]:
         """Read dead letters in the order of failing, after a sequence number."""
+        ...
+
+    async def dead_letter(self, sequence: int) -> DeadLetter | None:
+        """Read one dead letter; None when there is none, or no more."""
+        ...
+
+    async def dead_message(self, letter: DeadLetter) -> Envelope[Message]:
+        """Read the message of a dead letter, in the envelope it was sent in as far as that is still known.
+
+        Raises:
+            UnknownTypeError: No component declares its type any more.
+            PayloadError: It does not fit its class as it is now.
+        """
+        ...
+
+    async def drop_dead_letter(self, sequence: int) -> bool:
+        """Remove a dead letter, after the writes handed in so far; tell whether there was one.
+
+        Raises:
+            StoreUnavailableError: The store does not write any more; `failure` says why.
+        """
         ...
 
     @property

@@ -20,6 +20,10 @@ SELECT position, kind, CAST(head AS BLOB), data, crc FROM events WHERE correlati
 -- name: select_chain
 SELECT position, kind, CAST(head AS BLOB), data, crc, checksum FROM events WHERE position > ? ORDER BY position LIMIT ?
 
+-- name: select_link_before
+-- The commit before the one that ends at a position.
+SELECT position, checksum FROM events WHERE position < ? AND checksum <> x'' ORDER BY position DESC LIMIT 1
+
 -- name: select_positions
 SELECT position FROM events WHERE position > ? ORDER BY position LIMIT ?
 
@@ -34,6 +38,10 @@ SELECT max(coalesce((SELECT max(position) FROM checkpoints), -1), coalesce((SELE
 -- name: select_pending
 SELECT sequence, kind, CAST(head AS BLOB), data, crc, attempts FROM commands
 WHERE status = 'pending' AND sequence > ? ORDER BY sequence LIMIT ?
+
+-- name: select_buried
+SELECT sequence, kind, CAST(head AS BLOB), data, crc FROM commands
+WHERE message_id = ? AND status = 'failed' AND head <> ''
 
 -- name: select_failure
 SELECT handler, type, error FROM dead_letters WHERE correlation_id = ? ORDER BY sequence LIMIT 1

@@ -18,7 +18,8 @@ CREATE TABLE types (
 
 -- name: create_events
 -- `head` is a JSON array of everything but position, type and payload; the columns after `crc` only show it, so
--- that no fact is kept twice. `crc` covers position, type, head and data. `checksum` also covers the row before.
+-- that no fact is kept twice. `crc` covers position, type, head and data. `checksum` covers all rows up to this one; only
+-- the last row of a commit has it.
 CREATE TABLE events (
     position        INTEGER PRIMARY KEY,
     kind            INTEGER NOT NULL,
@@ -46,7 +47,8 @@ CREATE UNIQUE INDEX events_by_stream ON events (stream, stream_position)
 CREATE INDEX events_by_correlation ON events (correlation_id)
 
 -- name: create_commands
--- A settled command leaves its id behind and nothing of its content: passwords do not stay.
+-- A settled command leaves its id behind and nothing of its content: passwords do not stay. A failed one stays for as
+-- long as its dead letter.
 CREATE TABLE commands (
     sequence   INTEGER PRIMARY KEY,
     message_id TEXT NOT NULL UNIQUE,

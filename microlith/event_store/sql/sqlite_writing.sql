@@ -10,7 +10,10 @@ INSERT INTO events (position, kind, head, data, checksum, crc) VALUES {rows}
 INSERT INTO commands (sequence, message_id, kind, time, head, data, crc, status) VALUES {rows}
 
 -- name: settle_commands
-UPDATE commands SET status = ?, head = '', data = x'' WHERE sequence IN (SELECT value FROM json_each(?))
+-- A failed one stays whole for as long as its dead letter is there to be tried again.
+UPDATE commands
+SET status = ?1, head = CASE ?1 WHEN 'failed' THEN head ELSE '' END, data = CASE ?1 WHEN 'failed' THEN data ELSE x'' END
+WHERE sequence IN (SELECT value FROM json_each(?2))
 
 -- name: upsert_checkpoints
 INSERT INTO checkpoints (handler, position) VALUES {rows}
@@ -29,6 +32,20 @@ DELETE FROM finished WHERE handler = ? AND position <= ?
 INSERT INTO dead_letters
     (handler, position, message_id, correlation_id, component, type, data, error, attempts, time)
 VALUES {rows}
+
+-- name: select_dead_letter
+SELECT sequence FROM dead_letters WHERE sequence = ?
+
+-- name: update_dead_letter
+UPDATE dead_letters SET error = ?, attempts = ?, time = ? WHERE sequence = ?
+
+-- name: delete_dead_letter
+DELETE FROM dead_letters WHERE sequence = ? RETURNING 1
+
+-- name: forget_buried
+-- The command of a dead letter that is about to go: its id stays, as that of any settled command.
+UPDATE commands SET status = ?, head = '', data = x''
+WHERE message_id = (SELECT message_id FROM dead_letters WHERE sequence = ? AND position IS NULL)
 
 -- name: attempt_command
 UPDATE commands SET attempts = attempts + 1 WHERE message_id = ? RETURNING attempts

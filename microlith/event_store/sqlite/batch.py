@@ -10,6 +10,7 @@ Begins and ends no transaction.
 from collections.abc import Sequence
 from time import time
 from typing import Any
+from zlib import crc32
 
 from pydantic_core import to_json
 
@@ -18,6 +19,7 @@ from microlith.errors import PositionConflictError, StoreError
 from microlith.event_store.protocol import Committed, Done, RecordedEvent, Settlement
 from microlith.event_store.records import MICROSECONDS, AppendedEvent, StoredType
 from microlith.event_store.sqlite.codec import chained, row_crc
+from microlith.event_store.sqlite.letter_plan import LetterPlan
 from microlith.event_store.sqlite.session import Session
 from microlith.event_store.sqlite.state import LogState
 from microlith.serialization import MessageTypes
@@ -87,6 +89,7 @@ class Batch:
         self._sequence = state.sequence
         self._streams: dict[str, int] = {}
         self._event_values: list[Any] = []
+        self._parts: list[bytes] = []
         self._command_values: list[Any] = []
         self._pending: dict[str, int] = {}
         self._settled: dict[str, list[int]] = {"handled": [], "failed": []}
@@ -95,6 +98,7 @@ class Batch:
         self._finished: dict[tuple[str, int], None] = {}
         self._tried: set[tuple[str, str]] = set()
         self._dead_values: list[Any] = []
+        self._letters = LetterPlan(session)
         self._suspects = suspects
         self._known: set[str] | None = None
 
@@ -151,6 +155,8 @@ class Batch:
         """Write the plan, but for the projections."""
         session = self._session
         if self._event_values:
+            self._checksum = chained(self._checksum, self._parts)
+            self._event_values[-2] = self._checksum
             session.insert("insert_events", self._event_values, 6)
         if self._command_values:
             session.insert("insert_commands", self._command_values, 8)
@@ -162,6 +168,7 @@ class Batch:
             session.named("delete_attempts", handler, message_id)
         if self._dead_values:
             session.insert("insert_dead_letters", self._dead_values, 10)
+        self._letters.write()
 
     def adopt(self) -> None:
         """Make the plan, which was committed, part of the state."""
@@ -210,8 +217,10 @@ class Batch:
         self._streams[stream] = stream_position = (self._state.stream_head(stream) if last is None else last) + 1
         head = f"{prefix}{stream_position},{facts}"
         raw = head.encode()
-        self._checksum = checksum = chained(self._checksum, stored, raw, data)
-        self._event_values += (position, stored.number, head, data, checksum, row_crc(position, stored, raw, data))
+        self._parts += (stored.words, raw, data)
+        # As row_crc does it; the call would cost as much as the checksum.
+        crc = crc32(data, crc32(raw, stored.seed)) ^ position
+        self._event_values += (position, stored.number, head, data, b"", crc)
         event = AppendedEvent(envelope, stored, self._types, position, stream, stream_position, data)
         self.events.append(event)
         return event
@@ -226,6 +235,8 @@ class Batch:
         self._command_values += (sequence, message_id, stored.number, moment, head, data, crc, "pending")
 
     def _is_settled(self, settlement: Settlement) -> bool:
+        if settlement.letter is not None:
+            return self._letters.is_gone(settlement.letter)
         if settlement.position is not None:
             handler, position = settlement.handler, settlement.position
             return (
@@ -243,6 +254,9 @@ class Batch:
 
     def _settle(self, settlement: Settlement, letter: bytes | None) -> None:
         message_id = settlement.envelope.message_id
+        if settlement.letter is not None:
+            self._settle_letter(settlement, settlement.letter)
+            return
         if settlement.position is None:
             self._settle_command(settlement, message_id)
         else:
@@ -256,6 +270,12 @@ class Batch:
                 self._tried.add((handler, message_id))
         if settlement.error is not None:
             self._bury(settlement, settlement.error, letter or b"null")
+
+    def _settle_letter(self, settlement: Settlement, sequence: int) -> None:
+        if settlement.error is None:
+            self._letters.remove(sequence)
+        else:
+            self._letters.fail_again(sequence, storable(settlement.error), settlement.attempts)
 
     def _settle_command(self, settlement: Settlement, message_id: str) -> None:
         status = "handled" if settlement.error is None else "failed"

@@ -35,9 +35,9 @@ from microlith.event_store.protocol import (
     Unit,
 )
 from microlith.event_store.records import StoredType, write_facts, write_stream
-from microlith.event_store.sqlite import recovering
+from microlith.event_store.sqlite import dead_letters, recovering
 from microlith.event_store.sqlite.batch import Prepared, Write
-from microlith.event_store.sqlite.codec import NO_CHECKSUM
+from microlith.event_store.sqlite.codec import ChainCheck
 from microlith.event_store.sqlite.connection import ENGINE
 from microlith.event_store.sqlite.ownership import Ownership
 from microlith.event_store.sqlite.reading import ForkedError, LogReader, Readers
@@ -221,6 +221,19 @@ class SQLiteEventStore:
         """Read dead letters in the order of failing."""
         return self._reader.dead_letters(after, limit)
 
+    async def dead_letter(self, sequence: int) -> DeadLetter | None:
+        """Read one dead letter."""
+        return dead_letters.read(self._reader, sequence)
+
+    async def dead_message(self, letter: DeadLetter) -> Envelope[Message]:
+        """Read the message of a dead letter in its envelope."""
+        return dead_letters.message_of(letter, self._reader, self._readers, self._writer.state.numbered, self._types)
+
+    async def drop_dead_letter(self, sequence: int) -> bool:
+        """Remove a dead letter; tell whether there was one."""
+        self._check_process()
+        return await dead_letters.drop(self._writer, sequence)
+
     @property
     def rows(self) -> RowReader:
         """Reads the live read models; from any thread."""
@@ -242,14 +255,12 @@ class SQLiteEventStore:
         Raises:
             CorruptionError: Names the first damaged position.
         """
-        position, checksum, before = -1, NO_CHECKSUM, -2
-        while position != before:
-            before = position
-            position, checksum = await asyncio.to_thread(self._reader.check_chain, position, checksum, _PAGE)
+        chain = ChainCheck()
+        while await asyncio.to_thread(self._reader.check_chain, chain, _PAGE):
             if progress is not None:
-                progress(position + 1, self._writer.state.head + 1)
+                progress(chain.position + 1, self._writer.state.head + 1)
         await asyncio.to_thread(self._reader.check_structure)
-        return position + 1
+        return chain.position + 1
 
     def _prepare(self, envelope: Envelope[Any], stream: str | None) -> Prepared:
         message = envelope.message

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from microlith.testing.event_store_contract.appending import AppendingContract
+from microlith.testing.event_store_contract.burying import BuryingContract
 from microlith.testing.event_store_contract.projecting import ProjectingContract
 from microlith.testing.event_store_contract.reading import ReadingContract
 from microlith.testing.event_store_contract.settling import SettlingContract
@@ -24,7 +25,7 @@ from microlith.testing.event_store_contract.stock import MakeStore, StoreUnderTe
 __all__ = ["EventStoreContract", "StoreUnderTest"]
 
 
-class EventStoreContract(AppendingContract, SettlingContract, ProjectingContract, ReadingContract):
+class EventStoreContract(AppendingContract, SettlingContract, BuryingContract, ProjectingContract, ReadingContract):
     """Derive a class whose name begins with Test and give it the fixture `make_store`."""
 
     @pytest.fixture
