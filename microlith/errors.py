@@ -34,6 +34,14 @@ from difflib import get_close_matches
 from typing import Any
 
 
+def text_of(error: BaseException | None) -> str:
+    """Return the text of any error, also of one that cannot say it."""
+    try:
+        return str(error)
+    except Exception as unsaid:  # noqa: BLE001 (the class is the application's, and so is its mistake)
+        return f"its text could not be made: {type(unsaid).__name__}"
+
+
 class MicrolithError(Exception):
     """Something microlith refused or could not do.
 

@@ -140,7 +140,14 @@ class Waits:
             every: Whether it needs one of each.
             timeout: Seconds.
             key: For the answer to a question, see `question_key`.
+
+        Raises:
+            ValueError: The timeout is no number, or no end.
         """
+        try:
+            bucket = int((self._loop.time() + timeout) / _GRAIN) + 1
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"A wait lasts a number of seconds, such as 5.0; not {timeout!r}.") from None
         wait = Wait(key, correlation_id, classes, every, timeout, self._loop.create_future())
         watched = self.watched.get(correlation_id)
         if watched is None:
@@ -150,7 +157,7 @@ class Waits:
             watched.waits.append(wait)
         else:
             self._questions.setdefault(key, []).append(wait)
-        wait.bucket = bucket = int((self._loop.time() + timeout) / _GRAIN) + 1
+        wait.bucket = bucket
         members = self._buckets.get(bucket)
         if members is None:
             self._buckets[bucket] = {wait: None}

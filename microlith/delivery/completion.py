@@ -15,7 +15,14 @@ from microlith.delivery.delivery import Delivery
 from microlith.delivery.recovery import count_attempt, refill
 from microlith.delivery.routes import Route
 from microlith.envelope import Envelope
-from microlith.errors import HandlerFailedError, MicrolithError, PositionConflictError, WrongBusError
+from microlith.errors import (
+    HandlerFailedError,
+    MicrolithError,
+    PositionConflictError,
+    StoreError,
+    WrongBusError,
+    text_of,
+)
 from microlith.event_store.protocol import Committed, Settlement, Unit
 from microlith.handlers.decisions import MAX_CONFLICTS, Decision
 from microlith.handlers.lanes import HandlerTimeoutError, Lane
@@ -82,7 +89,7 @@ class HandlerCompletion:
         if error is None:
             try:
                 outgoing = self._outgoing(lane, handling, value if decision is None else decision.events)
-            except MicrolithError as wrong:
+            except Exception as wrong:  # noqa: BLE001 (what is returned may be a generator, and raise what it likes)
                 error = wrong
         if error is not None:
             if decision is not None:
@@ -152,7 +159,8 @@ class HandlerCompletion:
                 decision.release()
             if committed is None:
                 if not self._decides_anew(lane, handling, error):
-                    self._fail(lane, handling, error, settle=isinstance(error, PositionConflictError))
+                    refused = isinstance(error, PositionConflictError) or not isinstance(error, StoreError)
+                    self._fail(lane, handling, error, settle=refused)
             else:
                 if not traced:
                     self._handled(handling, "ok", sent=[envelope.message_id for envelope, _ in outgoing])
@@ -164,7 +172,12 @@ class HandlerCompletion:
         unit = Unit([envelope for envelope, _ in outgoing], settlement)
         if decision is not None and decision.events:
             unit.stream, unit.expected_position = decision.stream, decision.expected_position
-        self._store.complete(unit, done)
+        try:
+            self._store.complete(unit, done)
+        except Exception as error:
+            if over:
+                raise
+            done(None, error)
         if over:
             return None
         finished = self._delivery.loop.create_future()
@@ -192,7 +205,7 @@ class HandlerCompletion:
 
     def _fail(self, lane: Lane, handling: Handling, error: BaseException | None, *, settle: bool = True) -> None:
         envelope = handling.envelope
-        reason = scrub(f"{type(error).__name__}: {error}", secret_values(envelope.message))
+        reason = scrub(f"{type(error).__name__}: {text_of(error)}", secret_values(envelope.message))
         failure = HandlerFailedError(lane.spec.name, type(envelope.message).__name__, reason)
         failure.__cause__ = error
         if self._tries_again(lane, handling, failure):
@@ -201,6 +214,8 @@ class HandlerCompletion:
         logger.error("%s", failure)
         if lane.durable and settle:
             self._store.settle(self.settlement(lane, handling, reason[:2000]))
+        elif handling.position is not None:
+            lane.under_way.add(handling.position)  # not done with: the checkpoint stays below it, for the next start
         self._release(handling, failure)
         if lane.answers:
             if self._delivery.waits.answer(envelope.message_id, failure):

@@ -7,7 +7,7 @@ Knows nothing of how events got into the log.
 
 from collections.abc import Sequence
 
-from microlith.errors import HandlerFailedError, UnknownProjectionError
+from microlith.errors import HandlerFailedError, UnknownProjectionError, text_of
 from microlith.event_store.memory_tables import MemoryRows
 from microlith.event_store.protocol import Projecting, ProjectionState, RecordedEvent
 from microlith.event_store.tables import digest_of

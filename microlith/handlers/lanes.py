@@ -188,7 +188,9 @@ class Lane:
             handling_now.set(handling)
             try:
                 value = await self._call(handling.envelope)
-            except (Exception, SystemExit, asyncio.CancelledError) as raised:  # noqa: BLE001 (the completion decides what a failure means)
+            except (KeyboardInterrupt, GeneratorExit):  # the end of the process, and of this worker
+                raise
+            except BaseException as raised:  # noqa: BLE001 (the completion decides what a failure means)
                 error = self._judged(slot, raised)
             finally:
                 handling.open = False
@@ -229,6 +231,13 @@ class Lane:
     def _call_in_thread(call: Call, executor: Executor) -> Call:
         async def call_in_thread(envelope: Envelope[Any]) -> Any:
             context = copy_context()
-            return await asyncio.get_running_loop().run_in_executor(executor, context.run, call, envelope)
+            return await asyncio.get_running_loop().run_in_executor(executor, context.run, _called, call, envelope)
 
         return call_in_thread
+
+
+def _called(call: Call, envelope: Envelope[Any]) -> Any:
+    try:
+        return call(envelope)
+    except StopIteration as error:  # no future takes one: whoever awaited it would never be told
+        raise RuntimeError("the handler raised StopIteration") from error

@@ -19,6 +19,7 @@ from typing import Any
 from microlith.clock import iso
 from microlith.context import Handling
 from microlith.envelope import Envelope
+from microlith.errors import text_of
 from microlith.payloads import scrub
 from microlith.serialization import MessageTypes, secret_values
 
@@ -250,7 +251,7 @@ class Tracer:
 def describe_error(error: BaseException, secrets: Iterable[str] = ()) -> dict[str, Any]:
     """Show an error as JSON: type, message, and the file, line and source line that raised it, secrets masked."""
     hidden = list(secrets)
-    shown: dict[str, Any] = {"type": type(error).__name__, "message": scrub(str(error), hidden)[:2000]}
+    shown: dict[str, Any] = {"type": type(error).__name__, "message": scrub(text_of(error), hidden)[:2000]}
     frame = _innermost(error.__traceback__)
     if frame is not None:
         file = frame.tb_frame.f_code.co_filename

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from pydantic_core import to_json
 
-from microlith.errors import HandlerFailedError, UnknownProjectionError
+from microlith.errors import HandlerFailedError, UnknownProjectionError, text_of
 from microlith.event_store.protocol import Projecting, RecordedEvent
 from microlith.event_store.sqlite.batch import storable
 from microlith.event_store.sqlite.reading import LogReader

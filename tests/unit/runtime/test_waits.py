@@ -229,3 +229,12 @@ async def test_a_second_handler_for_a_command_is_refused_at_subscribe():
     async with make_shop() as app:
         with pytest.raises(MicrolithError, match="OpenAccount has two handlers"):
             app.command_bus.subscribe(OpenAccount, lambda command: None)
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), float("nan"), None, "5"])
+async def test_a_timeout_that_is_no_number_of_seconds_is_refused_and_leaves_nothing(timeout):
+    async with make_shop() as app:
+        with pytest.raises(ValueError, match="number of seconds"):
+            await app.event_bus.wait_for("nothing", SlowDoneEvent, timeout=timeout)
+
+        assert app.waits == 0
