@@ -104,10 +104,12 @@ def redact(value: Any, name: str = "") -> Any:
 
 
 def scrub(text: str, secrets: Iterable[str]) -> str:
-    """Replace secret values that occur in a text, such as an error message."""
+    """Replace secret values that occur in a text, such as an error message; quoted as Python or JSON does it, too."""
     for secret in secrets:
         if len(secret) >= 3:
-            text = text.replace(secret, MASK)
+            quoted = json.dumps(secret)[1:-1]
+            for form in (secret, repr(secret)[1:-1], quoted):
+                text = text.replace(form, MASK)
     return text
 
 

@@ -117,6 +117,12 @@ def test_secret_values_are_found_at_any_depth_and_scrubbed_from_text():
     assert scrub("card 4111-1111 refused", secret_values(message)) == "card *** refused"
 
 
+@pytest.mark.parametrize("secret", ['it\'s "quoted"', "two\nlines", "back\\slash", "Grüße \x1b"])
+@pytest.mark.parametrize("quote", [str, repr, json.dumps])
+def test_a_secret_is_scrubbed_however_it_is_quoted(secret, quote):
+    assert scrub(f"bad token {quote(secret)}", [secret]).strip("'\"") == f"bad token {quote('***')}".strip("'\"")
+
+
 def test_redact_masks_by_name_at_any_depth():
     assert redact({"a": [{"X-Api-Key": "k1", "n": 1}], "cookie": {"v": "c"}}) == {
         "a": [{"X-Api-Key": "***", "n": 1}],
