@@ -1,7 +1,8 @@
 """Rows of the log as bytes: two checksums, and reading them back.
 
-`crc` covers one row and is checked whenever the row is read. `checksum` also covers the row before, so that no row can
-be changed, moved or left out behind the others' backs; `verify` and `open` check it.
+`crc` covers one row and is checked whenever the row is read. `checksum`, in the last row of each commit, covers the
+rows of that commit and the checksum before, so that no row can be changed, moved or left out behind the others' backs;
+`verify` and `open` check it.
 
 Opens no connection.
 """
@@ -68,9 +69,41 @@ def is_sound(position: int, row: Row, numbered: StoredTypes) -> bool:
     return row_crc(position, stored, head, data) == crc
 
 
-def chained(previous: bytes, stored: StoredType, head: bytes, data: bytes) -> bytes:
-    """Compute the checksum of a row and of all before it."""
-    return blake2b(b"".join((previous, stored.words, head, data)), digest_size=16).digest()
+def chained(previous: bytes, parts: Iterable[bytes]) -> bytes:
+    """Compute the checksum of a commit and of all before it; the parts are words, head and payload of each row."""
+    return blake2b(b"".join((previous, *parts)), digest_size=len(NO_CHECKSUM)).digest()
+
+
+class ChainCheck:
+    """Walks rows in order and compares the checksum of each commit.
+
+    Attributes:
+        position: The last row that was added.
+        checksum: The last checksum that was right.
+        whole: Whether that one was the checksum of this row, as it must be at the end of a log.
+    """
+
+    def __init__(self, position: int = -1, checksum: bytes = NO_CHECKSUM) -> None:
+        self.position = position
+        self.checksum = checksum
+        self.whole = True
+        self._hash = blake2b(checksum, digest_size=len(NO_CHECKSUM))
+
+    def add(self, position: int, stored: StoredType, head: bytes, data: bytes, kept: bytes) -> None:
+        """Add a row with the checksum it holds; only the last of a commit holds one.
+
+        Raises:
+            CorruptionError: It is not the right one.
+        """
+        for part in (stored.words, head, data):
+            self._hash.update(part)
+        self.position = position
+        self.whole = bool(kept)
+        if kept:
+            if self._hash.digest() != kept:
+                raise damaged(position)
+            self.checksum = kept
+            self._hash = blake2b(kept, digest_size=len(NO_CHECKSUM))
 
 
 def read_events(

@@ -12,7 +12,7 @@ from typing import Literal
 
 from microlith.errors import CorruptionError
 from microlith.event_store.records import MICROSECONDS
-from microlith.event_store.sqlite.codec import NO_CHECKSUM, StoredTypes
+from microlith.event_store.sqlite.codec import ChainCheck, StoredTypes
 from microlith.event_store.sqlite.connection import StoreFormatError, code_of, configure, damage_in
 from microlith.event_store.sqlite.reading import LogReader
 from microlith.event_store.sqlite.session import Session
@@ -22,6 +22,7 @@ from microlith.serialization import MessageTypes
 
 VERSION = 1
 _REMEMBERED_SECONDS = 7 * 24 * 3600
+_PAGE = 1000
 
 
 def open_log(session: Session, path: Path, types: MessageTypes, durability: Literal["durable", "fast"]) -> LogState:
@@ -88,14 +89,13 @@ def _register(session: Session, types: MessageTypes) -> None:
 
 
 def _check_end(session: Session, reader: LogReader, head: int) -> bytes:
-    """Check the last two events against each other, and that nobody has seen more than there is."""
+    """Check the events of the last commit, and that nobody has seen more than there is; return the last checksum."""
     reading = statements("sqlite_reading.sql")
     furthest = session.run(reading["select_furthest"])[0][0]
     if furthest > head:
         raise CorruptionError(f"position {head + 1}", f"the log ends before it, but position {furthest} was handled")
-    if head < 0:
-        return NO_CHECKSUM
-    before = NO_CHECKSUM
-    if head > 0:
-        before = session.run(reading["select_chain"], (head - 2, 1))[0][5]
-    return reader.check_chain(head - 1, before, 1)[1]
+    before = session.run(reading["select_link_before"], (head,))
+    chain = ChainCheck(*before[0]) if before else ChainCheck()
+    while reader.check_chain(chain, _PAGE):
+        pass
+    return chain.checksum

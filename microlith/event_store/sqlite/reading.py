@@ -17,7 +17,15 @@ from pydantic_core import to_json
 from microlith.errors import CorruptionError, StoreUnavailableError
 from microlith.event_store.protocol import DeadLetter, RecordedEvent
 from microlith.event_store.records import Decoding, StoredEvent
-from microlith.event_store.sqlite.codec import StoredTypes, chained, damaged, is_sound, misplaced, missing, read_events
+from microlith.event_store.sqlite.codec import (
+    ChainCheck,
+    StoredTypes,
+    damaged,
+    is_sound,
+    misplaced,
+    missing,
+    read_events,
+)
 from microlith.event_store.sqlite.connection import connect_reader, damage_in
 from microlith.event_store.sqlite.rows import Run
 from microlith.event_store.sqlite.statements import statements
@@ -144,24 +152,24 @@ class LogReader:
                 raise misplaced(event.position)
         return events
 
-    def check_chain(self, after: int, checksum: bytes, limit: int) -> tuple[int, bytes]:
-        """Check some events against the checksums that cover all before them.
+    def check_chain(self, chain: ChainCheck, limit: int) -> int:
+        """Add the next events to a check of the chain; return how many there were.
 
-        Returns:
-            The last position checked, and its checksum; `after` and `checksum` when there is nothing more.
+        Raises:
+            CorruptionError: An event is damaged or missing, or the log does not end with a checksum.
         """
+        after = chain.position
         least = min(self._head() - after, limit)
         rows = self._run(self._sql["select_chain"], (after, limit))
         gap = self._missing_after(after, max(least, len(rows)))
         if gap is not None:
             raise gap
         self._events([row[:5] for row in rows])
-        for position, number, raw, data, _, kept in rows:
-            checksum = chained(checksum, self._numbered.by_number[number], raw, data)
-            if checksum != kept:
-                raise damaged(position)
-            after = position
-        return after, checksum
+        for position, number, head, data, _, kept in rows:
+            chain.add(position, self._numbered.by_number[number], head, data, kept)
+        if not rows and not chain.whole:
+            raise damaged(after)
+        return len(rows)
 
     def pending(self, after: int, limit: int) -> list[tuple[int, int, StoredEvent]]:
         """Read unsettled commands: number, attempts, and what is stored of each.

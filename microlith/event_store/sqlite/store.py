@@ -37,7 +37,7 @@ from microlith.event_store.protocol import (
 from microlith.event_store.records import StoredType, write_facts, write_stream
 from microlith.event_store.sqlite import dead_letters, recovering
 from microlith.event_store.sqlite.batch import Prepared, Write
-from microlith.event_store.sqlite.codec import NO_CHECKSUM
+from microlith.event_store.sqlite.codec import ChainCheck
 from microlith.event_store.sqlite.connection import ENGINE
 from microlith.event_store.sqlite.ownership import Ownership
 from microlith.event_store.sqlite.reading import ForkedError, LogReader, Readers
@@ -255,14 +255,12 @@ class SQLiteEventStore:
         Raises:
             CorruptionError: Names the first damaged position.
         """
-        position, checksum, before = -1, NO_CHECKSUM, -2
-        while position != before:
-            before = position
-            position, checksum = await asyncio.to_thread(self._reader.check_chain, position, checksum, _PAGE)
+        chain = ChainCheck()
+        while await asyncio.to_thread(self._reader.check_chain, chain, _PAGE):
             if progress is not None:
-                progress(position + 1, self._writer.state.head + 1)
+                progress(chain.position + 1, self._writer.state.head + 1)
         await asyncio.to_thread(self._reader.check_structure)
-        return position + 1
+        return chain.position + 1
 
     def _prepare(self, envelope: Envelope[Any], stream: str | None) -> Prepared:
         message = envelope.message
