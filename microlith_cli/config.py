@@ -7,6 +7,7 @@ Opens nothing that a setting names.
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,12 @@ VARIABLES = {
 }
 KEYS = tuple(VARIABLES.values())
 TRANSPORTS = ("memory:",)  # what the buses can be carried by
+DEFAULTS = {key: TRANSPORTS[0] for key in KEYS if key.startswith("buses.")}
+"""What holds where nothing is set; the other settings have none, or the application's own."""
+
+# Up to the last @, for a password may hold one: better to hide too much than a part too little.
+_PASSWORD = re.compile(r"(://[^:/@]*:).*@", re.DOTALL)
+_SECRET = re.compile(r"(?i)(\b[\w-]*(?:password|passwd|pwd|secret|token|key)=)[^&;\s]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,11 @@ class Config:
         return value
 
 
+def masked(text: str) -> str:
+    """Show a url without its passwords: ***, whether before the host or among its options."""
+    return _PASSWORD.sub(r"\1***@", _SECRET.sub(r"\1***", text))
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
@@ -111,7 +123,7 @@ def _check(key: str, setting: Setting) -> None:
         )
     if key.startswith("buses.") and setting.value not in TRANSPORTS:
         raise ConfigError(
-            f"{key} is {setting.value!r} (set by {setting.origin}); this version carries messages by "
+            f"{key} is {masked(repr(setting.value))} (set by {setting.origin}); this version carries messages by "
             f"{', '.join(TRANSPORTS)} only.",
             hint="Take the setting out; nothing is carried otherwise without a word.",
         )
