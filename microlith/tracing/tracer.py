@@ -2,7 +2,7 @@
 
 The hot path only appends to bounded buffers. While somebody follows, a timer turns what was gathered
 into facts (JSON-ready CloudEvents, secrets masked) for at most a small part of each interval; what does
-not fit is dropped, the oldest first, and counted.
+not fit is dropped and counted.
 
 Never raises into the application and never waits for a follower.
 """
@@ -40,19 +40,27 @@ class Follower:
         dropped: How many facts this reader has missed since it last asked, because it was slow.
     """
 
-    def __init__(self, limit: int, close: "Callable[[Follower], None]") -> None:
+    def __init__(
+        self, limit: int, close: "Callable[[Follower], None]", fact_about_drops: Callable[[int], Fact]
+    ) -> None:
         self._facts: deque[Fact] = deque()
         self._limit = limit
         self._close = close
+        self._fact_about_drops = fact_about_drops
         self._ready = asyncio.Event()
         self._open = True
         self.dropped = 0
 
-    def offer(self, facts: list[Fact]) -> None:
-        """Take facts as far as there is room; count the rest."""
-        room = self._limit - len(self._facts)
+    @property
+    def room(self) -> int:
+        """How many facts it can take."""
+        return self._limit - len(self._facts)
+
+    def offer(self, facts: list[Fact], dropped: int) -> None:
+        """Take facts as far as there is room; count the rest, and those that were dropped before."""
+        room = self.room
         self._facts.extend(facts[:room])
-        self.dropped += max(0, len(facts) - room)
+        self.dropped += max(0, len(facts) - room) + dropped
         self._ready.set()
 
     def take(self) -> list[Fact]:
@@ -61,14 +69,7 @@ class Follower:
         self._facts.clear()
         self._ready.clear()
         if self.dropped:
-            facts.append(
-                {
-                    "specversion": "1.0",
-                    "type": "microlith.dropped",
-                    "time": iso(time()),
-                    "data": {"count": self.dropped},
-                }
-            )
+            facts.append(self._fact_about_drops(self.dropped))
             self.dropped = 0
         return facts
 
@@ -95,14 +96,15 @@ class Tracer:
         dropped: Facts dropped because the application was faster than the tracer may be.
     """
 
-    def __init__(self, types: MessageTypes, source: str, *, limit: int = 20_000) -> None:
+    def __init__(self, types: MessageTypes, source: str, *, limit: int = 10_000) -> None:
         self._types = types
         self._source = source
         self._limit = limit
+        self._room = limit
         # Each new one pushes an old one out at once, so that the garbage collector sees no growth and has no work.
         self._sent: deque[Envelope[Any]] = deque(maxlen=_REMEMBERED)
         self._handled: deque[Handling] = deque(maxlen=_REMEMBERED)
-        self._backlog: deque[tuple[Any, ...]] = deque(maxlen=limit)
+        self._backlog: deque[tuple[Any, ...]] = deque()
         self._followers: list[Follower] = []
         self._sequence = 0
         self._wall_minus_monotonic = time() - monotonic()
@@ -127,17 +129,24 @@ class Tracer:
         """Note that a message was accepted, and how many handlers and projections take it."""
         self._sent.append(envelope)
         if self._followers:
-            self._keep((_SENT, envelope, handlers, position, projections))
+            if len(self._backlog) < self._room:
+                self._backlog.append((_SENT, envelope, handlers, position, projections))
+            else:
+                self.dropped += 1
 
     def handled(self, handling: Handling, error: BaseException | None = None, sent: Sequence[str] = ()) -> None:
         """Note that a handling is finished: its error, or the ids of the messages it sent."""
         self._handled.append(handling)
         if self._followers:
-            self._keep((_HANDLED, handling, error, sent))
+            if len(self._backlog) < self._room:
+                self._backlog.append((_HANDLED, handling, error, sent))
+            else:
+                self.dropped += 1
 
     def follow(self, limit: int = _FOLLOWER_LIMIT) -> Follower:
         """Begin to follow: the reader gets every fact from now on, or a count of those it missed."""
-        follower = Follower(limit, self._forget)
+        follower = Follower(limit, self._forget, self._drops)
+        self._room = self._limit
         self._followers.append(follower)
         return follower
 
@@ -173,24 +182,18 @@ class Tracer:
         self._publish(_INTERVAL * _SHARE)
         self._timer = asyncio.get_running_loop().call_later(_INTERVAL, self._tick)
 
-    def _keep(self, record: tuple[Any, ...]) -> None:
-        if len(self._backlog) == self._limit:
-            self.dropped += 1  # the oldest makes room
-        self._backlog.append(record)
-
     def _publish(self, budget: float) -> None:
         if not self._followers:
             self._backlog.clear()
             self.dropped = 0
             return
-        if not (self._backlog or self.dropped):
-            return
         facts = list(self._facts_within(budget))
-        if self.dropped and not self._backlog:
-            facts.append(self._fact("microlith.dropped", time(), {"count": self.dropped}))
-            self.dropped = 0
-        for follower in self._followers:
-            follower.offer(facts)
+        dropped, self.dropped = self.dropped, 0
+        if facts or dropped:
+            for follower in self._followers:
+                follower.offer(facts, dropped)
+        # While nobody could take a fact, none is worth keeping.
+        self._room = self._limit if any(follower.room for follower in self._followers) else 0
 
     def _facts_within(self, budget: float) -> Iterator[Fact]:
         deadline = monotonic() + budget
@@ -242,6 +245,9 @@ class Tracer:
             "seq": self._sequence,
             "data": data,
         }
+
+    def _drops(self, count: int) -> Fact:
+        return self._fact("microlith.dropped", time(), {"count": count})
 
     def _forget(self, follower: Follower) -> None:
         if follower in self._followers:
