@@ -129,7 +129,17 @@ def _candidates(before: list[str], current: str) -> Candidates:
     words = [(word, "") for word in WORDS.get(command, ())]
     if command == "dispatch":
         return _for_dispatch(folder, rest, current, words)
-    return [(word, said) for word, said in words if current.startswith("-") or not (rest or word.startswith("-"))]
+    fitting = [(word, said) for word, said in words if current.startswith("-") or not (rest or word.startswith("-"))]
+    return [*fitting, *_names(command, folder, rest)]
+
+
+def _names(command: str, folder: str, rest: list[str]) -> Candidates:
+    """What else has a name that the command takes."""
+    if command == "replay projection":
+        return [(row["name"], "") for row in _read_catalog(folder).get("projections", []) if row["name"] not in rest]
+    if command == "list":
+        return [(name, "component") for name in _read_catalog(folder).get("components", []) if name not in rest]
+    return [("@last", "the newest"), ("@failed", "the newest that failed")] if command == "trace" else []
 
 
 def _after_global(before: list[str]) -> tuple[str, list[str]]:

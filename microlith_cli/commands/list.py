@@ -3,13 +3,15 @@
 Asks the running application; without one, imports it and starts nothing.
 """
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from microlith_cli.console import blocks, plain
+from microlith_cli.console.ink import Ink, cells
 from microlith_cli.errors import DONE, SAID_NO
 from microlith_cli.project import find_project
 from microlith_cli.session import read_catalog
@@ -63,9 +65,18 @@ def _owner(row: Row) -> str:
 
 
 def _section(section: str, rows: Sequence[Row], root: Path) -> str:
-    cells = [(*_COLUMNS[section](row), _place(row, root)) for row in rows]
-    lines = blocks.columns(cells) or ["none"]
-    return "\n".join([section, *(f"  {plain.escape(line)}" for line in lines)])
+    told = [(*_COLUMNS[section](row), _place(row, root)) for row in rows]
+    lines = [f"  {plain.escape(line)}" for line in blocks.columns(told) or ["none"]]
+    if sys.stdout.isatty() and max(map(cells, lines)) > Ink.of(sys.stdout).width:  # in a pipe, a row is a line
+        lines = [f"  {plain.escape(line)}" for line in _below_each_other(told)]
+    return "\n".join([section, *lines])
+
+
+def _below_each_other(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lay out rows that are too wide: the last two cells stand below the others."""
+    for head, row in zip(blocks.columns([row[:-2] or row[:1] for row in rows]), rows, strict=True):
+        yield head
+        yield from (f"    {cell}" for cell in row[-2:] if cell and len(row) > 2)
 
 
 def _message(row: Row) -> Sequence[str]:

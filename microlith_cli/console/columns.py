@@ -34,7 +34,9 @@ class Columns:
     def of(self, handling: Handling, kind: str) -> list[Run]:
         """Show one handling."""
         ink, failed = self._ink, handling.failed
-        style = {"ok": "ok", "running": "dim", "cancelled": "warning"}.get(handling.outcome, "failed")
+        style = {"ok": "ok", "running": "dim", "cancelled": "warning", "retried": "warning"}.get(
+            handling.outcome, "failed"
+        )
         runs: list[Run] = [("  ", ""), (ink.mark(handling.outcome), "failed bold" if failed else style), (" ", "")]
         if self._queue:
             slow = handling.queued_ms > max(_SLOW_QUEUE_MS, handling.took_ms or 0.0)

@@ -201,16 +201,20 @@ class LiveTracer:
 
     def _handling(self, handling: Handling) -> list[Run]:
         ink = self._ink
-        style = {"ok": "ok", "running": "dim", "cancelled": "warning"}.get(handling.outcome, "failed bold")
+        style = {"ok": "ok", "running": "dim", "cancelled": "warning", "retried": "warning"}.get(
+            handling.outcome, "failed bold"
+        )
         runs: list[Run] = [(ink.mark(handling.outcome), style), (f" {one_line(handling.handler)}", "")]
         if handling.outcome != "ok":
-            runs.append((f"  {one_line(handling.outcome)} on {one_line(handling.message or '?')}", style))
+            runs.append((f"  {one_line(handling.outcome)}", style))
         if handling.attempt > 1:
             runs.append((f"  attempt {handling.attempt}", "dim"))
         if handling.took_ms is not None:
             runs.append((f"  {duration(handling.took_ms, ink)}", ""))
         if handling.queued_ms > _SLOW_QUEUE_MS:
             runs.append((f"  waited {duration(handling.queued_ms, ink)}", "warning"))
+        if handling.outcome != "ok":
+            runs.append((f"  on {one_line(handling.message or '?')}", "dim"))
         return runs
 
     def _notice(self, fact: Fact) -> tuple[list[Run], str]:

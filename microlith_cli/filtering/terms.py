@@ -21,7 +21,7 @@ Side = Literal["message", "handling", "both"]
 
 HANDLING = ("microlith.handled", "microlith.started")
 _BUSES = ("command", "query", "event")
-_STATUSES = ("ok", "failed", "timeout", "cancelled", "running", "unhandled")
+_STATUSES = ("ok", "failed", "timeout", "retried", "cancelled", "running", "unhandled")
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _LONGEST_TEXT = 4096
 """Of a value, as many characters are compared."""

@@ -31,6 +31,8 @@ def complete(tool: Tool, *words: str, shell: str = "bash") -> list[str]:
         (["new", "app", "--b"], ["--bare"]),
         (["new", "app", ""], []),
         (["trace", "--f"], ["--follow", "--filter", "--format"]),
+        (["trace", "@"], ["@last", "@failed"]),
+        (["list", "au"], ["auth"]),
         (["dispatch", "LoginC"], ["LoginCommand"]),
         (["dispatch", "CurrentUser"], ["CurrentUserRequest"]),
         (["dispatch", "LoginCommand", "--e"], ["--email"]),
@@ -78,6 +80,15 @@ def test_catalog_that_cannot_be_read_completes_nothing(tmp_path, catalog):
     (tmp_path / ".microlith" / "catalog.json").write_bytes(catalog)
 
     assert complete(Tool(tmp_path), "dispatch", "LoginC") == []
+
+
+def test_projections_are_completed_once_each(tmp_path):
+    (tmp_path / ".microlith").mkdir()
+    rows = [{"name": "auth.users"}, {"name": "auth.sessions"}]
+    (tmp_path / ".microlith" / "catalog.json").write_text(json.dumps({"projections": rows}))
+
+    assert complete(Tool(tmp_path), "replay", "projection", "auth.") == ["auth.users", "auth.sessions"]
+    assert complete(Tool(tmp_path), "replay", "projection", "auth.users", "auth.") == ["auth.sessions"]
 
 
 def test_names_that_a_shell_would_act_on_are_left_out(tmp_path):

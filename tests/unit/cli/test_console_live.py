@@ -112,7 +112,7 @@ def test_failure_in_a_live_line_says_on_what_why_and_where(tracer, stream):
     tracer.facts(register_story().facts)
 
     assert (
-        "✗ mail.send  failed on SendMailCommand  attempt 2  8.0 ms  "
+        "✗ mail.send  failed  attempt 2  8.0 ms  on SendMailCommand  "
         "ConnectionRefusedError: [Errno 111] Connection refused  shop/mail/handlers/send.py:31"
     ) in stream.getvalue()
 

@@ -80,7 +80,9 @@ def test_colour_adds_nothing_but_colour():
         assert [STYLE.sub("", line).rstrip() for line in colored] == plain
 
 
-@pytest.mark.parametrize("outcome", ["ok", "failed", "timeout", "cancelled", "running", "unfinished", "unheard of"])
+@pytest.mark.parametrize(
+    "outcome", ["ok", "failed", "timeout", "retried", "cancelled", "running", "unfinished", "unheard of"]
+)
 def test_every_outcome_is_coloured_with_numbers_alone(outcome, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     story = Story()
