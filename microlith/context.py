@@ -31,6 +31,8 @@ class Handling:
         ended: When the handler ended.
         outcome: "ok", "failed" or "timeout", once it is finished.
         outbox: What the handler has dispatched so far and not awaited; it goes out with the handler's commit.
+        letter: Sequence of the dead letter that this is a retry of; None for all others.
+        tried_before: How often the message was tried before it became that letter; 0 for all others.
         open: False once the handler has returned: what a left-over task dispatches then goes out by itself.
     """
 
@@ -53,6 +55,9 @@ class Handling:
     ended: float
     outcome: str
     conflicts: int
+    # The same for all but dead letters that are tried again.
+    letter: int | None = None
+    tried_before: int = 0
 
     def __init__(
         self, handler: str, envelope: Envelope[Any], position: int | None, queued: float, attempt: int
@@ -64,6 +69,32 @@ class Handling:
         self.attempt = attempt
         self.outbox: list[Any] | None = None
         self.open = True
+
+    def again(self, queued: float, attempt: int) -> "Handling":
+        """Return the same message for another try."""
+        return Handling(self.handler, self.envelope, self.position, queued, attempt)
+
+
+class HandlingOfLetter(Handling):
+    """A dead letter that is tried again. It has no position: the handler's checkpoint passed it long ago.
+
+    Attributes:
+        letter: Sequence of the dead letter.
+        tried_before: How often the message was tried before this retry.
+    """
+
+    __slots__ = ("letter", "tried_before")
+
+    def __init__(self, handler: str, envelope: Envelope[Any], letter: int, tried_before: int, queued: float) -> None:
+        super().__init__(handler, envelope, None, queued, tried_before + 1)
+        self.letter = letter
+        self.tried_before = tried_before
+
+    def again(self, queued: float, attempt: int) -> Handling:
+        """Return the same letter for another try."""
+        again = HandlingOfLetter(self.handler, self.envelope, self.letter or 0, self.tried_before, queued)
+        again.attempt = attempt
+        return again
 
 
 handling_now: ContextVar[Handling | None] = ContextVar("microlith_handling", default=None)

@@ -25,7 +25,14 @@ from microlith.component import Component
 from microlith.delivery import Delivery, HandlerCompletion, Routes
 from microlith.delivery.recovery import load_pending, position_lane
 from microlith.envelope import Envelope
-from microlith.errors import ClosedError, DuplicateHandlerError, MicrolithError, NotRunningError, WrongBusError
+from microlith.errors import (
+    ClosedError,
+    DuplicateHandlerError,
+    ForeignLoopError,
+    MicrolithError,
+    NotRunningError,
+    WrongBusError,
+)
 from microlith.event_store import open_event_store
 from microlith.event_store.protocol import EventStore
 from microlith.handlers.declared import HandlerSpec
@@ -214,6 +221,32 @@ class Microlith:
         """
         return await drained(self._running(), monotonic() + timeout, queues=True)
 
+    async def retry_dead_letter(self, sequence: int) -> None:
+        """Have the handler that gave a message up try it again, with a new budget of tries; return when that went well.
+
+        What it sends and the end of the dead letter are one commit. If it fails again, the dead letter has the new
+        error. Whoever stops waiting does not stop the retry. Not for handlers: one would wait for its own queue.
+
+        Args:
+            sequence: The dead letter's, as `app.store.dead_letters()` tells it.
+
+        Raises:
+            HandlerFailedError: It failed again; the error is the cause.
+            UnknownDeadLetterError: There is no such dead letter.
+            HandlerGoneError: The handler is not there any more.
+            ClosedError: The application stopped first; the dead letter is as it was.
+        """
+        await self._taking().retrying.retry(sequence)
+
+    async def drop_dead_letter(self, sequence: int) -> None:
+        """Remove a dead letter for good. Waits on its correlation no longer find the failure.
+
+        Raises:
+            UnknownDeadLetterError: There is no such dead letter.
+            RetryUnderWayError: It is being tried again.
+        """
+        await self._taking().retrying.drop(sequence)
+
     def running(self) -> dict[str, list[dict[str, Any]]]:
         """Return the handlers at work now, by correlation id: handler, message, milliseconds so far."""
         return running_handlers(self._running())
@@ -258,6 +291,15 @@ class Microlith:
         if self.delivery is None:
             raise NotRunningError(self.name)
         return self.delivery
+
+    def _taking(self) -> Delivery:
+        """Return the running heart, if it takes messages from outside on this loop."""
+        delivery = self._running()
+        if not self.intake:
+            raise NotRunningError(self.name)
+        if asyncio.get_running_loop() is not delivery.loop:
+            raise ForeignLoopError(self.name)
+        return delivery
 
     def _make_delivery(self, wiring: Wiring, store: EventStore) -> Delivery:
         tracer = Tracer(wiring.types, self.name)
@@ -366,6 +408,7 @@ class Microlith:
             for lane in delivery.routes.lanes():
                 lane.close()
             delivery.waits.fail_all(ClosedError(self.name))
+            delivery.retrying.end_all(ClosedError(self.name))
             delivery.tracer.stop()
             await asyncio.sleep(0)
         await self._tasks.cancel()

@@ -13,6 +13,7 @@ from typing import Any
 from microlith.context import Handling, caused_by
 from microlith.delivery.delivery import Delivery
 from microlith.delivery.recovery import count_attempt, refill
+from microlith.delivery.retrying import budget_used
 from microlith.delivery.routes import Route
 from microlith.envelope import Envelope
 from microlith.errors import (
@@ -76,7 +77,8 @@ class HandlerCompletion:
 
     def finish(self, lane: Lane, handling: Handling, value: Any, error: BaseException | None) -> Awaitable[None] | None:
         """Take what a handler returned or raised."""
-        if value is None and error is None and handling.outbox is None and not lane.answers:
+        nothing = value is None and error is None and handling.outbox is None
+        if nothing and not lane.answers and handling.letter is None:
             self._handled(handling, "ok")
             if lane.durable:
                 if handling.position is None:
@@ -104,7 +106,7 @@ class HandlerCompletion:
         """Say that a lane is done with a message; for an event, also up to where it is done with all."""
         position = handling.position
         if position is None:
-            return Settlement(handling.handler, handling.envelope, None, -1, error, handling.attempt)
+            return Settlement(handling.handler, handling.envelope, None, -1, error, handling.attempt, handling.letter)
         lane.under_way.discard(position)
         lane.highest_done = max(lane.highest_done, position)
         checkpoint = min(lane.under_way) - 1 if lane.under_way else lane.highest_done
@@ -166,6 +168,8 @@ class HandlerCompletion:
                     self._handled(handling, "ok", sent=[envelope.message_id for envelope, _ in outgoing])
                 self._delivery.deliver_committed(outgoing, committed)
                 self._release(handling, None)
+                if handling.letter is not None:
+                    self._delivery.retrying.end(handling.letter, None)
             if finished is not None and not finished.done():
                 finished.set_result(None)
 
@@ -195,10 +199,10 @@ class HandlerCompletion:
     def _tries_again(self, lane: Lane, handling: Handling, failure: HandlerFailedError) -> bool:
         """Put a message whose handler failed back to the front, if its handler's policy says so."""
         retry, error = lane.spec.retry, failure.__cause__
-        if retry is None or error is None or not retry.again(handling.attempt, error):
+        if retry is None or error is None or not retry.again(budget_used(handling), error):
             return False
         self._handled(handling, "retried", error)
-        logger.warning("%s (try %d of %d)", failure, handling.attempt, retry.attempts)
+        logger.warning("%s (try %d of %d)", failure, budget_used(handling), retry.attempts)
         self._release(handling, failure)
         lane.put_back(handling, -handling.attempt)
         return True
@@ -212,7 +216,9 @@ class HandlerCompletion:
             return
         self._handled(handling, "timeout" if isinstance(error, HandlerTimeoutError) else "failed", error)
         logger.error("%s", failure)
-        if lane.durable and settle:
+        if handling.letter is not None:
+            self._fail_letter(handling, handling.letter, reason, failure, settle=settle)
+        elif lane.durable and settle:
             self._store.settle(self.settlement(lane, handling, reason[:2000]))
         elif handling.position is not None:
             lane.under_way.add(handling.position)  # not done with: the checkpoint stays below it, for the next start
@@ -222,6 +228,22 @@ class HandlerCompletion:
                 return  # whoever asked decides what the failure means for the correlation
             self._delivery.answer(envelope.correlation_id, failure)
         self._delivery.waits.fail(envelope.correlation_id, failure)
+
+    def _fail_letter(
+        self, handling: Handling, letter: int, reason: str, failure: HandlerFailedError, *, settle: bool
+    ) -> None:
+        """Note in a dead letter that it failed again, then tell whoever had it tried again."""
+
+        def done(_: Committed | None, error: BaseException | None) -> None:
+            self._delivery.retrying.end(letter, error or failure)
+
+        if settle:
+            settlement = Settlement(
+                handling.handler, handling.envelope, None, -1, reason[:2000], handling.attempt, letter
+            )
+            self._store.complete(Unit([], settlement), done)
+        else:
+            done(None, None)
 
     def _handled(
         self, handling: Handling, outcome: str, error: BaseException | None = None, sent: Sequence[str] = ()

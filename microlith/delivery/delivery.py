@@ -13,6 +13,7 @@ from typing import Any
 
 from microlith.context import Handling
 from microlith.delivery.receipts import Receipt
+from microlith.delivery.retrying import Retrying
 from microlith.delivery.routes import Route, Routes
 from microlith.envelope import Envelope
 from microlith.errors import BusFullError, CascadeTooDeepError, MicrolithError, NoHandlerError
@@ -34,6 +35,7 @@ class Delivery:
 
     Attributes:
         middleware: What every message passes before it is accepted, outermost first.
+        retrying: Dead letters that are being tried again.
         answers: The newest responses, and failures of queries, by correlation id; bounded.
     """
 
@@ -59,6 +61,7 @@ class Delivery:
         self.max_depth = max_depth
         self.lane_limit = lane_limit
         self.middleware = tuple(middleware)
+        self.retrying = Retrying(store, routes)
         self.answers: OrderedDict[str, Envelope[Any] | BaseException] = OrderedDict()
 
     def check(self, envelope: Envelope[Any], route: Route) -> None:

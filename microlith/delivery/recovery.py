@@ -66,9 +66,11 @@ async def count_attempt(
     """Count, durably and before handling, that a message is tried again; pause first if it failed in this process."""
     tried, retry = -handling.attempt, lane.spec.retry
     if tried and retry is not None:
-        await asyncio.sleep(retry.pause(tried))
+        await asyncio.sleep(retry.pause(tried - handling.tried_before))
     else:
         lane.counted += 1
+    if handling.letter is not None:  # a crash leaves the letter as it was, so that no count can run away
+        return tried + 1
     if not lane.durable or (not tried and lane.counted > _COUNTED):
         return tried + 1 if tried else 2
     attempts = 1 + await delivery.store.begin_again(lane.spec.name, handling.envelope)

@@ -131,9 +131,14 @@ class Lane:
         if self._idle:
             self.wake()
 
+    def push_handling(self, handling: Handling) -> None:
+        """Add a handling that was made elsewhere at the end."""
+        self.queue.append(handling)
+        self.wake()
+
     def put_back(self, handling: Handling, attempt: int) -> Handling:
         """Put a message that was handled back to the front, to be handled again."""
-        again = Handling(handling.handler, handling.envelope, handling.position, monotonic(), attempt)
+        again = handling.again(monotonic(), attempt)
         self.queue.appendleft(again)
         if self._idle:
             self.wake()
