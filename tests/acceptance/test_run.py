@@ -112,6 +112,7 @@ def test_second_run_is_refused_and_touches_nothing(project):
     with live(project) as running:
         running.serving()
         state = project / ".microlith"
+        until((state / "catalog.json").exists, "the first run did not write its catalog")
         before = {path.name: path.stat().st_mtime_ns for path in state.iterdir() if path.suffix != ".jsonl"}
 
         second = run_once(project, "run")
