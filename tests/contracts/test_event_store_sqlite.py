@@ -261,6 +261,33 @@ async def test_log_that_lost_its_end_is_noticed_when_opened(path, stock):
         await stock.reopen()
 
 
+async def test_log_without_its_newest_commits_is_refused_until_the_mark_is_deleted(path, stock):
+    await stock.store_items("nut")
+    await stock.store.close()
+    old = path.read_bytes()
+    await stock.reopen()
+    await stock.store_items("bolt")
+    await stock.store.close()
+    path.write_bytes(old)
+
+    with pytest.raises(CorruptionError, match=r"delete events\.db\.mark"):
+        await stock.reopen()
+    path.with_name("events.db.mark").unlink()
+    await stock.reopen()
+
+    assert len(await stock.whole_log()) == 1
+
+
+async def test_deleted_database_is_begun_anew(path, stock):
+    await stock.store_items("nut")
+    await stock.store.close()
+    path.unlink()
+
+    await stock.reopen()
+
+    assert await stock.whole_log() == []
+
+
 async def test_damaged_command_is_not_handled(path, stock):
     await stock.pending_command()
     await stock.store.close()

@@ -134,7 +134,8 @@ async def test_the_same_checks_catch_bytes_that_are_served_unchecked(tmp_path: P
     def ignore(*_: object) -> int:
         return 0
 
-    monkeypatch.setattr("microlith.event_store.sqlite.codec.crc32", ignore)
+    for module in ("batch", "codec"):
+        monkeypatch.setattr(f"microlith.event_store.sqlite.{module}.crc32", ignore)
     stock = await fill(tmp_path / "original" / "events.db")
     await stock.store.close()
 
