@@ -19,6 +19,18 @@ _FORMATS = {
     "uri": "https://example.org",
     "uuid": "0190b6f4-7c1e-7a31-8d57-3f6f6c2f1a10",
 }
+_CONSTRAINTS = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "more than {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "less than {}",
+    "multipleOf": "a multiple of {}",
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "pattern": "matches {}",
+    "minItems": "at least {} items",
+    "maxItems": "at most {} items",
+}
 KINDS: dict[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 Node = Mapping[str, Any]
@@ -105,6 +117,12 @@ class Field:
             return f"list of {self.item.kind}"
         words = [_word(node) for node in self.alternatives if kinds_of(node) != ("null",)]
         return " or ".join(dict.fromkeys(words)) or "null"
+
+    @property
+    def constraints(self) -> tuple[str, ...]:
+        """What a value must meet beside its type, such as "at least 1" or "at most 20 characters"."""
+        found = [form.format(node[key]) for node in self._all() for key, form in _CONSTRAINTS.items() if key in node]
+        return tuple(dict.fromkeys(found))
 
     @property
     def sample(self) -> Any:

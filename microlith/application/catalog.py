@@ -32,7 +32,7 @@ def describe(name: str, wiring: Wiring) -> dict[str, Any]:
         "projections": [
             {
                 "name": projection.name,
-                "events": [event.__name__ for event in projection.events],
+                "events": [wiring.types.shown(wiring.types.of(event)) for event in projection.events],
                 "tables": [row.__name__ for row in projection.rows],
                 "file": projection.place[0],
                 "line": projection.place[1],

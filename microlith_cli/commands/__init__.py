@@ -18,6 +18,7 @@ TABLE = (
     ("trace", "Show what one message caused, or everything as it happens.", "microlith_cli.commands.trace:run"),
     ("replay", "Run recorded events again, safely.", "microlith_cli.commands.replay:command"),
     ("list", "List messages, handlers, components and projections.", "microlith_cli.commands.list:command"),
+    ("describe", "Show all there is to know about one message.", "microlith_cli.commands.describe:command"),
     ("config", "Show every setting, and where it came from.", "microlith_cli.commands.config:command"),
     ("demo", "Try microlith in a folder of its own, in one minute.", "microlith_cli.commands.demo:command"),
     ("completion", "Print the completion script of a shell.", "microlith_cli.commands.completion:run"),
@@ -46,6 +47,7 @@ WORDS = {
     "replay": ("projection", "--help"),
     "replay projection": ("--all", "--json", "--help"),
     "list": ("--components", "--messages", "--handlers", "--projections", "--json", "--help"),
+    "describe": ("--json", "--help"),
     "config": ("--json", "--help"),
     "demo": ("--keep", "--json", "--help"),
     "completion": ("bash", "zsh", "fish", "--json", "--help"),
@@ -72,6 +74,7 @@ Commands:
   trace       Show what one message caused, or everything as it happens.
   replay      Run recorded events again, safely.
   list        List messages, handlers, components and projections.
+  describe    Show all there is to know about one message.
   config      Show every setting, and where it came from.
   demo        Try microlith in a folder of its own, in one minute.
   completion  Print the completion script of a shell.

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.acceptance.cli.light import heavy_imports
 from tests.acceptance.cli.shop import Tool
 
 
@@ -67,3 +68,7 @@ def test_settings_are_shown_whether_or_not_the_application_imports(tool):
 
 def test_control_characters_in_a_setting_are_escaped(tool):
     assert r"sqlite:\x1b[31m\n" in tool("config", env={"MICROLITH_STORE_URL": "sqlite:\x1b[31m\n"}).out
+
+
+def test_showing_settings_imports_nothing_heavy(tool):
+    assert heavy_imports(tool, "config") == set()
