@@ -29,6 +29,8 @@ def main() -> int:
 
 
 def _say(text: str) -> int:
+    if sys.stdout is None:  # as `>&-` leaves it
+        return 0
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -50,6 +50,7 @@ class UnsupportedSystemError(ToolError):
 
 def run(arguments: list[str]) -> int:
     """Run one command line; returns the exit code. Every error ends here."""
+    _open_closed_streams()
     # In a locale that is not UTF-8, Python keeps what it cannot read as half surrogates.
     arguments = [os.fsencode(argument).decode("utf-8", "surrogateescape") for argument in arguments]
     plain.settings.as_json = "--json" in arguments
@@ -64,6 +65,17 @@ def run(arguments: list[str]) -> int:
         return DONE
     except Exception as error:  # noqa: BLE001 (the outermost frame: nothing is above it to handle more)
         return _fail(*_described(error))
+
+
+def _open_closed_streams() -> None:
+    """Put the null device where the tool was started without a stream, as by `>&-`: no file may get its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
 
 
 def _run(arguments: list[str]) -> int:
