@@ -1,0 +1,58 @@
+"""What the url of an event store means."""
+
+import pytest
+
+from microlith.event_store import StoreUrlError, open_event_store
+from microlith.event_store.memory import MemoryEventStore
+from microlith.event_store.sqlite import SQLiteEventStore
+from microlith.serialization import MessageTypes
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "durability"),
+    [
+        ("memory:", MemoryEventStore, "memory"),
+        ("sqlite:events.db", SQLiteEventStore, "durable"),
+        ("sqlite:events.db?durability=durable", SQLiteEventStore, "durable"),
+        ("sqlite:events.db?durability=fast", SQLiteEventStore, "fast"),
+    ],
+)
+def test_url_means_a_store(tmp_path, url, kind, durability):
+    store = open_event_store(url, MessageTypes(), tmp_path)
+
+    assert isinstance(store, kind)
+    assert store.durability == durability
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("sqllite:events.db", "Did you mean 'sqlite:'?"),
+        ("events.db", "sqlite:PATH"),
+        ("mysql://host/db", "sqlite:PATH"),
+        ("memory:events.db", "sqlite:PATH"),
+        ("sqlite:", "sqlite:PATH"),
+        ("sqlite:events.db?speed=fast", "sqlite:PATH"),
+        ("sqlite:events.db?durability=none", "sqlite:PATH"),
+    ],
+)
+def test_url_that_means_nothing_is_refused_with_a_hint(tmp_path, url, says):
+    with pytest.raises(StoreUrlError) as caught:
+        open_event_store(url, MessageTypes(), tmp_path)
+
+    assert says in caught.value.hint
+
+
+async def test_relative_path_starts_at_the_root(tmp_path):
+    store = open_event_store("sqlite:.microlith/events.db", MessageTypes(), tmp_path)
+
+    await store.open()
+    await store.close()
+
+    assert (tmp_path / ".microlith" / "events.db").stat().st_size > 0
+
+
+def test_building_a_store_touches_nothing(tmp_path):
+    open_event_store("sqlite:.microlith/events.db", MessageTypes(), tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
