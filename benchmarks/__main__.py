@@ -1,0 +1,35 @@
+"""Runs the benchmarks: `python -m benchmarks [NAME ...] [--quick] [--rounds N]`."""
+
+import argparse
+import logging
+import platform
+import sys
+from importlib import import_module
+
+NAMES = ("dispatch", "waits", "append", "replay", "cli_startup")
+
+
+def main() -> int:
+    """Run what was asked for, in order; 1 if a budget is missed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measure microlith beside its limits and peers."
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}; all by default")
+    parser.add_argument("--quick", action="store_true", help="fewer items and rounds: a look, not a result")
+    parser.add_argument("--rounds", type=int, help="rounds that count (default 7, quick 3)")
+    asked = parser.parse_args()
+    unknown = [name for name in asked.names if name not in NAMES]
+    if unknown:
+        parser.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join(NAMES)}")
+    logging.disable()  # a loop that is busy on purpose is warned about
+    print(f"Python {platform.python_version()}, {platform.machine()}")
+    rounds = asked.rounds or (3 if asked.quick else 7)
+    kept = [
+        import_module(f"benchmarks.bench_{name}").main(quick=asked.quick, rounds=rounds)
+        for name in asked.names or NAMES
+    ]
+    return 0 if all(kept) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
