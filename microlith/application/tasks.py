@@ -30,8 +30,8 @@ class Tasks:
         return task
 
     async def cancel(self, patience: float = 1.0) -> None:
-        """Cancel every task and wait until they have ended, but no longer than some seconds."""
-        tasks = list(self._tasks)
+        """Cancel every task but the one that asks, a handler, and wait until they have ended; not longer than some seconds."""
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
         if tasks:

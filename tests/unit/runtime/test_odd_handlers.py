@@ -1,5 +1,6 @@
 """Handlers that return or raise what nobody expects: the message fails, and the next one is handled."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -137,3 +138,20 @@ async def test_an_event_whose_commit_the_store_refused_is_handled_at_the_next_st
 
     async with noting():
         await eventually(lambda: handled == [1, 2, 1])
+
+
+async def test_a_handler_that_stops_the_application_leaves_nothing_open(tmp_path):
+    component = Component("last")
+    app = Microlith("last", [component], store=f"sqlite:{tmp_path}/events.db")
+
+    @component.handles(Try)
+    async def leave(command: Try) -> None:
+        await app.stop(drain=0.01)
+
+    await app.start()
+    await app.command_bus.dispatch(Try(way="out"))
+    await eventually(lambda: app.delivery is None)
+    await eventually(lambda: len(asyncio.all_tasks()) == 1)
+
+    async with app:  # the store is free again
+        assert await app.store.read_all() == []
