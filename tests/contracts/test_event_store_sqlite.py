@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from microlith.context import correlated
+from microlith.envelope import Envelope
 from microlith.errors import (
     CorruptionError,
     StoreLockedError,
@@ -116,6 +117,7 @@ FORKER = """
 import asyncio, os, sys
 from pathlib import Path
 from microlith.context import correlated
+from microlith.envelope import Envelope
 from microlith.event_store.sqlite import SQLiteEventStore
 from microlith.event_store.sqlite.reading import ForkedError
 from microlith.serialization import MessageTypes
@@ -371,6 +373,17 @@ async def test_bad_message_is_refused_and_spoils_nothing(stock):
 
     assert await stock.store_items("bolt")
     assert len(await stock.whole_log()) == 1
+
+
+async def test_odd_command_from_elsewhere_is_settled_and_spoils_nothing(stock):
+    odd = Envelope(CountStock(), "\ud800\0", "\ud800", None, float("nan"))
+
+    stock.store.settle(Settlement("stock.count", odd, error="\ud800"))
+    again = await stock.complete(Unit([correlated(ItemStored(item="nut"))], Settlement("stock.count", odd)))
+
+    assert again.events == ()
+    assert len(await stock.store.dead_letters()) == 1
+    assert await stock.store_items("bolt")
 
 
 async def test_writes_after_closing_are_refused(stock):

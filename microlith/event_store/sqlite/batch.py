@@ -250,7 +250,7 @@ class Batch:
         if message_id in self._state.pending or message_id in self._pending:
             return False
         # Not recorded here, such as a command that came over a transport; or settled long ago.
-        return bool(self._session.named("select_command_status", message_id))
+        return bool(self._session.named("select_command_status", storable(message_id)))
 
     def _settle(self, settlement: Settlement, letter: bytes | None) -> None:
         message_id = settlement.envelope.message_id
@@ -287,8 +287,8 @@ class Batch:
         self._sequence += 1
         envelope = settlement.envelope
         stored = self._state.numbered.of(self._types.of(type(envelope.message)))
-        moment = round(envelope.time * MICROSECONDS)
-        self._command_values += (self._sequence, message_id, stored.number, moment, "", b"", 0, status)
+        moment = round(time() * MICROSECONDS)
+        self._command_values += (self._sequence, storable(message_id), stored.number, moment, "", b"", 0, status)
 
     def _bury(self, settlement: Settlement, error: str, letter: bytes) -> None:
         envelope = settlement.envelope
@@ -296,8 +296,8 @@ class Batch:
         self._dead_values += (
             settlement.handler,
             settlement.position,
-            envelope.message_id,
-            envelope.correlation_id,
+            storable(envelope.message_id),
+            storable(envelope.correlation_id),
             entry.component,
             entry.name,
             letter,

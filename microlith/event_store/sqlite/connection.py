@@ -20,6 +20,7 @@ ENGINE = f"SQLite {sqlite3.sqlite_version}"
 BUSY_SECONDS = 5.0
 _JOURNAL_LIMIT = 64 * 1024 * 1024
 _CACHE_KIB = 16 * 1024
+_OLDEST = (3, 37, 0)  # the first with STRICT tables
 _CLOSE_TO_LIMIT = 65536 + 24  # the largest page and its header in the log
 
 
@@ -29,6 +30,17 @@ class StoreFormatError(StoreError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
             f"{path} {reason}.", hint="Name another file in the store's url, or use the version that made it."
+        )
+
+
+class OldEngineError(StoreError):
+    """The SQLite that this Python was built with is too old."""
+
+    def __init__(self) -> None:
+        oldest = ".".join(map(str, _OLDEST))
+        super().__init__(
+            f"The event store needs SQLite {oldest} or newer; this Python has {ENGINE}.",
+            hint="Use a newer build of Python, or the store 'memory:'.",
         )
 
 
@@ -47,7 +59,13 @@ def make_file(path: Path) -> bool:
 
 
 def connect_writer(path: Path) -> sqlite3.Connection:
-    """Open the connection that writes. Nothing is changed yet."""
+    """Open the connection that writes. Nothing is changed yet.
+
+    Raises:
+        OldEngineError: This SQLite lacks what the tables need.
+    """
+    if sqlite3.sqlite_version_info < _OLDEST:
+        raise OldEngineError
     return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
 

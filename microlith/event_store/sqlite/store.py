@@ -125,14 +125,14 @@ class SQLiteEventStore:
             return
         if os.getpid() != self._pid:
             raise ForkedError(self._pid)
-        # The last connection to close folds the log into the database. It should be the writer, unless writing failed.
-        if self._writer.failure is None:
-            self._readers.close()
+        try:
+            # The last connection to close folds the log into the database. That is for the writer, unless it failed.
+            if self._writer.failure is None:
+                self._readers.close()
             await self._writer.stop()
-        else:
-            await self._writer.stop()
+        finally:
             self._readers.close()
-        self._ownership.release()
+            self._ownership.release()
 
     def record(self, envelope: Envelope[Any], done: Done) -> Acceptance:
         """Record one command or event; `done` is called after the commit."""

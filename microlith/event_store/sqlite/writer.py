@@ -12,6 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from itertools import repeat
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -184,11 +185,13 @@ class Writer:
             self._open(connection, opened, projections)
             while not self._stopping:
                 self._work_off(self._items.take())
-        except Exception as error:
+        except BaseException as error:
             self.failure = self.failure or UnknownOutcomeError(f"{type(error).__name__}: {error}")
             raise
         finally:
             self._refuse_all()
+            with suppress(RuntimeError):  # the loop was closed under the store: there is nobody left to tell
+                self._loop.call_soon_threadsafe(self._refuse_gathered)
             connection.close()
             self._mark.close()
 
@@ -239,6 +242,8 @@ class Writer:
             return
         try:
             job.future.set_result(job.work())
+        except StopIteration as error:  # which no future takes
+            job.future.set_exception(RuntimeError(f"StopIteration: {error}"))
         except Exception as error:  # noqa: BLE001 (handed to whoever waits for the job)
             job.future.set_exception(error)
 
@@ -258,7 +263,7 @@ class Writer:
             self._note(failed)
             self._tell(writes, failed.error)
             self._keep_unwritten(writes)
-        except Exception as error:
+        except BaseException as error:  # whatever it is, nobody may be left waiting
             self.failure = UnknownOutcomeError(f"{type(error).__name__}: {error}")
             self._tell(writes, self.failure)
             raise
@@ -315,6 +320,11 @@ class Writer:
                 self._tell([item], self._refusal())
             elif item.future.set_running_or_notify_cancel():
                 item.future.set_exception(self._refusal())
+
+    def _refuse_gathered(self) -> None:
+        """Refuse what had not been handed over when the thread ended. On the loop."""
+        self._items.hand_over()
+        self._refuse_all()
 
     def _refusal(self) -> StoreError:
         """Build the error for a write that comes too late: it certainly did not happen."""
