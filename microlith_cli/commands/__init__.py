@@ -20,6 +20,11 @@ TABLE = (
     ("list", "List messages, handlers, components and projections.", "microlith_cli.commands.list:command"),
     ("describe", "Show all there is to know about one message.", "microlith_cli.commands.describe:command"),
     ("config", "Show every setting, and where it came from.", "microlith_cli.commands.config:command"),
+    (
+        "dead-letters",
+        "List messages that failed for good; retry or drop them.",
+        "microlith_cli.commands.dead_letters:command",
+    ),
     ("demo", "Try microlith in a folder of its own, in one minute.", "microlith_cli.commands.demo:command"),
     ("completion", "Print the completion script of a shell.", "microlith_cli.commands.completion:run"),
 )
@@ -49,6 +54,10 @@ WORDS = {
     "list": ("--components", "--messages", "--handlers", "--projections", "--json", "--help"),
     "describe": ("--json", "--help"),
     "config": ("--json", "--help"),
+    "dead-letters": ("show", "retry", "drop", "--json", "--help"),
+    "dead-letters show": ("--json", "--help"),
+    "dead-letters retry": ("--all", "--timeout", "--json", "--help"),
+    "dead-letters drop": ("--all", "--yes", "--json", "--help"),
     "demo": ("--keep", "--json", "--help"),
     "completion": ("bash", "zsh", "fish", "--json", "--help"),
 }
@@ -68,16 +77,17 @@ Options:
   --help                     Show this text; also after each COMMAND.
 
 Commands:
-  new         Make an application, or add a part to one.
-  run         Run the application; reload it when its files change.
-  dispatch    Send a command, query or event, and wait for what comes of it.
-  trace       Show what one message caused, or everything as it happens.
-  replay      Run recorded events again, safely.
-  list        List messages, handlers, components and projections.
-  describe    Show all there is to know about one message.
-  config      Show every setting, and where it came from.
-  demo        Try microlith in a folder of its own, in one minute.
-  completion  Print the completion script of a shell.
+  new           Make an application, or add a part to one.
+  run           Run the application; reload it when its files change.
+  dispatch      Send a command, query or event, and wait for what comes of it.
+  trace         Show what one message caused, or everything as it happens.
+  replay        Run recorded events again, safely.
+  list          List messages, handlers, components and projections.
+  describe      Show all there is to know about one message.
+  config        Show every setting, and where it came from.
+  dead-letters  List messages that failed for good; retry or drop them.
+  demo          Try microlith in a folder of its own, in one minute.
+  completion    Print the completion script of a shell.
 
 Every command takes --json. Exit codes: 0 done, 1 the application said no,
 2 wrong usage, 3 timed out, 4 not reachable, 130 interrupted.

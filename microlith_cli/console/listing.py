@@ -37,7 +37,7 @@ def _list_row(tree: Tree, ink: Ink, now: float) -> list[Run]:
     runs: list[Run] = [
         (ink.mark(tree.outcome), "failed bold" if tree.failures else tree.outcome),
         (f" {first_cells(one_line(tree.correlation_id[-8:]), 8):8}", "bold"),
-        (f"  {_ago(tree.started, now):>7}  {tree.messages:>8,}  {took:>7}  ", ""),
+        (f"  {ago(tree.started, now):>7}  {tree.messages:>8,}  {took:>7}  ", ""),
         (ink.mark(kind), kind),
         (f" {name}", kind or "bold"),
     ]
@@ -50,7 +50,8 @@ def _list_row(tree: Tree, ink: Ink, now: float) -> list[Run]:
     return ink.fit(runs, ink.width)
 
 
-def _ago(moment: float | None, now: float) -> str:
+def ago(moment: float | None, now: float) -> str:
+    """Say how long ago a moment was, in one unit. Both in seconds since the epoch."""
     if moment is None:
         return "?"
     seconds = max(0, int(now - moment))

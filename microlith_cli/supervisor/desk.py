@@ -16,7 +16,10 @@ from microlith_cli.errors import DONE, SAID_NO
 from microlith_cli.project import Project
 from microlith_cli.supervisor.supervisor import Supervisor
 
-VERBS = ("dispatch", "describe", "list", "follow", "rebuild", "status", "reload", "stop")
+VERBS = (
+    *("dispatch", "describe", "list", "follow", "rebuild", "dead_letters", "retry_dead_letter", "drop_dead_letter"),
+    *("status", "reload", "stop"),
+)
 
 
 class Desk:

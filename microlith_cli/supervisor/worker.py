@@ -19,6 +19,7 @@ from microlith.errors import ClosedError, MicrolithError, NotRunningError, WaitT
 from microlith.tracing.tracer import describe_error
 from microlith_cli.errors import DONE, SAID_NO, TIMED_OUT, WRONG_USAGE, ToolError, UnknownNameError, UsageError
 from microlith_cli.filtering import compile_filter
+from microlith_cli.supervisor import dead_letters
 from microlith_cli.supervisor.dispatching import dispatch
 
 logger = logging.getLogger("microlith")
@@ -90,7 +91,8 @@ class Worker:
             reply({"id": number, **line})
 
         try:
-            answer(await self._answer(request, answer))
+            about_letters = dead_letters.VERBS.get(str(request.get("verb")))
+            answer(await (about_letters(self._app, request) if about_letters else self._answer(request, answer)))
         except (ClosedError, NotRunningError) as error:
             answer({"end": True, "again": True} if self._stopping else refusal(error))
         except (MicrolithError, ToolError) as error:
@@ -115,7 +117,7 @@ class Worker:
             case "rebuild":
                 return await self._rebuild(request.get("projections"), reply)
             case verb:
-                known = ("dispatch", "describe", "follow", "list", "rebuild", "status")
+                known = ("dispatch", "describe", "follow", "list", "rebuild", "status", *dead_letters.VERBS)
                 raise UnknownNameError("verb", str(verb)[:40], known, see="docs/cli.md")
 
     def card(self) -> Line:

@@ -38,7 +38,7 @@ def test_help_lists_the_global_options():
 def test_command_is_where_the_table_says(name, target):
     module, _, attribute = target.partition(":")
 
-    assert module == f"microlith_cli.commands.{name}"
+    assert module == f"microlith_cli.commands.{name.replace('-', '_')}"
     assert getattr(import_module(module), attribute) is not None
 
 
