@@ -4,6 +4,8 @@
  * process is killed, the shadow holds what a disk would hold after a power cut. Renamed and removed names are taken
  * to be on the disk at once; syncing a directory does nothing.
  *
+ * Kill: with FAULT_KILL_AT=n, the process is killed just before its n-th change of a file below FAULT_ROOT.
+ *
  * Errors: while a file FAULT_ROOT/fail-sync exists, syncing fails with EIO; while FAULT_ROOT/fail-write exists,
  * writing fails with ENOSPC.
  *
@@ -14,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +44,12 @@ static int failing(const char *what) {
     if (!root) return 0;
     snprintf(path, sizeof path, "%s/%s", root, what);
     return access(path, F_OK) == 0;
+}
+
+static void change(void) {
+    static long changes;
+    const char *last = getenv("FAULT_KILL_AT");
+    if (last && ++changes == atol(last)) kill(getpid(), SIGKILL);
 }
 
 static char *shadow_of(const char *path) {
@@ -94,6 +103,7 @@ int close(int fd) {
 
 int unlink(const char *path) {
     if (below_root(path)) {
+        change();
         char *shadow = shadow_of(path);
         if (shadow) REAL(unlink)(shadow);
         free(shadow);
@@ -115,6 +125,7 @@ static void note(int fd, off_t start, ssize_t length) {
 #define PWRITE(name, offset_type)                                                     \
     ssize_t name(int fd, const void *bytes, size_t length, offset_type start) {       \
         if (tracked(fd) && failing("fail-write")) { errno = ENOSPC; return -1; }      \
+        if (tracked(fd)) change();                                                    \
         ssize_t written = REAL(name)(fd, bytes, length, start);                       \
         note(fd, start, written);                                                     \
         return written;                                                               \
@@ -125,6 +136,7 @@ PWRITE(pwrite64, off64_t)
 #define FTRUNCATE(name, offset_type)                                                  \
     int name(int fd, offset_type length) {                                            \
         struct file *file = tracked(fd);                                              \
+        if (file) change();                                                           \
         if (file && (file->cut < 0 || length < file->cut)) file->cut = length;        \
         return REAL(name)(fd, length);                                                \
     }
@@ -155,6 +167,7 @@ static void copy_to_shadow(int fd, struct file *file) {
     int name(int fd) {                                                                \
         struct file *file = tracked(fd);                                              \
         if (file && failing("fail-sync")) { errno = EIO; return -1; }                 \
+        if (file) change();                                                           \
         int result = REAL(name)(fd);                                                  \
         if (file && result == 0) copy_to_shadow(fd, file);                            \
         return result;                                                                \

@@ -29,6 +29,7 @@ class Books:
         self.forked = threading.Event()
         self.opened = threading.Event()
         self.gone = threading.Event()
+        self.done = threading.Event()
 
     def read(self, process: subprocess.Popen[bytes]) -> None:
         """Write down every line until the pipe ends."""
@@ -45,6 +46,8 @@ class Books:
                 self.opened.set()
             elif word == "gone":
                 self.gone.set()
+            elif word == "done":
+                self.done.set()
 
 
 class Server:

@@ -92,13 +92,30 @@ async def run(path: Path, first: int, durability: str, *, hasty: bool) -> None:
     await asyncio.gather(*(work[caller % len(work)](stock, numbers) for caller in range(CALLERS)))
 
 
+async def run_script(path: Path, first: int, durability: str) -> None:
+    """Open the store, write a little of everything one after the other, and close it."""
+    stock = stock_on(path, durability)
+    await stock.store.open([StockProjection()])
+    await settle_pending(stock)
+    for work in (write_events, write_units, handle_commands):
+        await work(stock, iter(range(first, first + 2)))
+        first += 2
+    await stock.store.rebuild(StockProjection.name, lambda _done, _total: None)
+    await stock.store.close()
+    say("done", str(first))
+
+
 def serve() -> None:
-    """Fork a process that writes for each line of standard input: PATH FIRST durable|fast hasty|sound."""
+    """Fork a process that writes for each line of standard input: PATH FIRST durable|fast hasty|sound|KILL_AT."""
     for line in sys.stdin:
         path, first, durability, manner = line.split()
         pid = os.fork()
         if pid == 0:
-            asyncio.run(run(Path(path), int(first), durability, hasty=manner == "hasty"))
+            if manner.isdigit():
+                os.environ["FAULT_KILL_AT"] = manner
+                asyncio.run(run_script(Path(path), int(first), durability))
+            else:
+                asyncio.run(run(Path(path), int(first), durability, hasty=manner == "hasty"))
             os._exit(0)
         say("pid", str(pid))
         os.waitpid(pid, 0)

@@ -21,6 +21,7 @@ from tests.crash.store_load import stock_on
 
 CUTS = int(os.environ.get("MICROLITH_CUTS", "40"))
 MESSAGES_A_TRIAL = 100_000
+SOME_CHANGES, MOST_CHANGES = 50, 2000
 
 
 async def cut_power(directory: Path, library: str, cuts: int, durability: str, seed: int) -> AsyncIterator[Books]:
@@ -79,6 +80,27 @@ async def test_fast_store_keeps_the_log_up_to_some_position(tmp_path: Path, disk
             assert left.folded() == len(found)
         assert found == everything[: len(found)]
         trial += 1
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(600)
+async def test_store_killed_before_any_change_of_its_files_loses_nothing_acknowledged(tmp_path: Path, disk_faults: str):
+    root, shadow = tmp_path / "root", tmp_path / "shadow"
+    root.mkdir()
+    shadow.mkdir()
+    environment = {"LD_PRELOAD": disk_faults, "FAULT_ROOT": str(root), "FAULT_SHADOW": str(shadow)}
+    with load_server(**environment) as server:
+        for change in range(1, MOST_CHANGES):
+            server.start(root / f"{change}.db", 0, "durable", f"{change}")
+            assert server.books.gone.wait(timeout=20)
+            for directory in (root, shadow):
+                await History(directory / f"{change}.db").check(server.books, whole=True)
+            if server.books.done.is_set():
+                break
+            server.books.tried.clear()
+            server.books.acknowledged.clear()
+
+    assert SOME_CHANGES < change < MOST_CHANGES - 1, "every change was tried, up to the end"
 
 
 @pytest.mark.crash
