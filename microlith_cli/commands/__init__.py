@@ -19,6 +19,7 @@ TABLE = (
     ("replay", "Run recorded events again, safely.", "microlith_cli.commands.replay:command"),
     ("list", "List messages, handlers, components and projections.", "microlith_cli.commands.list:command"),
     ("describe", "Show all there is to know about one message.", "microlith_cli.commands.describe:command"),
+    ("check", "Check that components import only messages of each other.", "microlith_cli.commands.check:command"),
     ("config", "Show every setting, and where it came from.", "microlith_cli.commands.config:command"),
     (
         "dead-letters",
@@ -53,6 +54,7 @@ WORDS = {
     "replay projection": ("--all", "--json", "--help"),
     "list": ("--components", "--messages", "--handlers", "--projections", "--json", "--help"),
     "describe": ("--json", "--help"),
+    "check": ("--json", "--help"),
     "config": ("--json", "--help"),
     "dead-letters": ("show", "retry", "drop", "--json", "--help"),
     "dead-letters show": ("--json", "--help"),
@@ -84,6 +86,7 @@ Commands:
   replay        Run recorded events again, safely.
   list          List messages, handlers, components and projections.
   describe      Show all there is to know about one message.
+  check         Check that components import only messages of each other.
   config        Show every setting, and where it came from.
   dead-letters  List messages that failed for good; retry or drop them.
   demo          Try microlith in a folder of its own, in one minute.
