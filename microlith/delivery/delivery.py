@@ -131,8 +131,8 @@ class Delivery:
         for lane in lanes:
             if position is not None and lane.durable:
                 self._deliver_event(lane, envelope, position)
-            elif len(lane.queue) < self.lane_limit:
-                lane.push(envelope)
+            elif route.kind != "event" or len(lane.queue) < self.lane_limit:
+                lane.push(envelope)  # there was room when it was accepted: what is recorded now must be handled
             else:
                 logger.error("%s missed %s: its queue is full", lane.name, route.entry.name)
 
@@ -143,6 +143,8 @@ class Delivery:
             self.answers.popitem(last=False)
 
     def _deliver_event(self, lane: Lane, envelope: Envelope[Any], position: int) -> None:
+        if position <= lane.last_seen:
+            return  # the lane read it from the log, where it stood a moment before this
         if lane.behind or len(lane.queue) >= lane.limit:
             lane.behind = True
             lane.missed = position

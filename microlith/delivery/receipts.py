@@ -7,26 +7,34 @@ durability, and until there is room for more: that is the back-pressure.
 import asyncio
 import logging
 from collections.abc import Callable, Generator
+from threading import get_ident
 from typing import Any, Protocol, Self
 
 from microlith.context import handling_now
 from microlith.delivery.routes import Route
 from microlith.envelope import Envelope
+from microlith.errors import MicrolithError
 from microlith.event_store.protocol import Committed
-from microlith.handlers.lanes import Lane
+from microlith.handlers.lanes import CROWDED, Lane
 
 logger = logging.getLogger("microlith")
 
-_CROWDED = 1_000
-"""Messages in a lane above which an awaited dispatch waits: as many as a cache holds."""
-_CROWDED_PAUSE = 0.002
-"""Seconds between two looks at a crowded lane."""
+
+class BlockedLoopError(MicrolithError):
+    """Waiting in this way would block the loop that the wait depends on."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "`receipt.result()` was called on the application's event loop, which it would block for ever.",
+            hint="Write `await receipt`; `result()` is for threads.",
+        )
 
 
 class Delivering(Protocol):
     """The delivery, as far as a receipt needs it."""
 
     loop: asyncio.AbstractEventLoop
+    thread: int
 
     def deliver_committed(self, sent: list[tuple[Envelope[Any], Route]], committed: Committed) -> None:
         """Deliver what a commit wrote."""
@@ -75,12 +83,18 @@ class Receipt:
         if self._pending or self._delay is not None:
             yield from self._until_accepted()
         for lane in self.route.lanes:
-            if len(lane.queue) > _CROWDED:
+            if len(lane.queue) > CROWDED:
                 yield from _until_less_crowded(lane)
         return self
 
     def result(self, timeout: float | None = None) -> Self:
-        """Block a thread that has no event loop until the message is accepted. `timeout` in seconds."""
+        """Block a thread that has no event loop until the message is accepted. `timeout` in seconds.
+
+        Raises:
+            BlockedLoopError: It was called on the application's loop, which would then wait for itself.
+        """
+        if get_ident() == self._delivery.thread and self._delivery.loop.is_running():
+            raise BlockedLoopError
         return asyncio.run_coroutine_threadsafe(self._awaited(), self._delivery.loop).result(timeout)
 
     def hold(self, send_now: Callable[[], None]) -> None:
@@ -135,5 +149,7 @@ def _until_less_crowded(lane: Lane) -> Generator[Any, None, None]:
     if handling is not None and handling.handler == lane.name:
         return  # a handler that sends to itself would wait for itself
     yield  # quick handlers make room within one turn of the loop
-    while len(lane.queue) > _CROWDED:
-        yield from asyncio.sleep(_CROWDED_PAUSE).__await__()
+    if len(lane.queue) > CROWDED and not lane.closing:
+        room = asyncio.get_running_loop().create_future()
+        lane.senders.append(room)
+        yield from room

@@ -5,14 +5,17 @@ ended, because the process died each time, becomes a dead letter.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from microlith.context import Handling
 from microlith.delivery.delivery import Delivery
-from microlith.errors import HandlerFailedError
+from microlith.errors import HandlerFailedError, StoreError
 from microlith.event_store.protocol import Settlement
 from microlith.handlers.lanes import Lane
 from microlith.messages import stored_names
+
+logger = logging.getLogger("microlith")
 
 MAX_ATTEMPTS = 5
 _PAGE = 500
@@ -73,12 +76,18 @@ async def count_attempt(
         return tried + 1
     if not lane.durable or (not tried and lane.counted > _COUNTED):
         return tried + 1 if tried else 2
-    attempts = 1 + await delivery.store.begin_again(lane.spec.name, handling.envelope)
+    try:
+        attempts = 1 + await delivery.store.begin_again(lane.spec.name, handling.envelope)
+    except (
+        StoreError
+    ) as error:  # the lane must outlive it; the store tells the handler's commit whether it still writes
+        logger.warning("A try of %s could not be counted: %s", lane.name, error)
+        return tried + 1 if tried else 2
     if attempts <= (MAX_ATTEMPTS if retry is None else max(retry.attempts, MAX_ATTEMPTS)):
         return attempts
     reason = f"The process ended {MAX_ATTEMPTS} times while this message was handled."
     handling.attempt = MAX_ATTEMPTS
     delivery.store.settle(settlement(lane, handling, reason))
     failure = HandlerFailedError(lane.spec.name, type(handling.envelope.message).__name__, reason)
-    delivery.waits.fail(handling.envelope.correlation_id, failure)
+    delivery.fail(handling.envelope.correlation_id, failure)
     return None

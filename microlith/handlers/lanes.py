@@ -10,19 +10,25 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from time import monotonic
 from typing import Any, Protocol
 
 from microlith.context import Handling, handling_now
 from microlith.envelope import Envelope
 from microlith.errors import MicrolithError
+from microlith.handlers.decisions import Decision
 from microlith.handlers.declared import HandlerSpec
 from microlith.handlers.injection import Call
 from microlith.middleware import Middleware, handled_through
 
 _TURN = 0.001
 """Seconds a worker goes on without a pause before other tasks get a turn."""
+
+CROWDED = 1_000
+"""Messages in a lane above which an awaited dispatch waits: as many as a cache holds."""
+
+_made: ContextVar[list[Decision]] = ContextVar("microlith_decisions_made")
 
 _NOT_STARTED = float("inf")
 """A moment that lies in no past: the handler of a slot is not being called."""
@@ -85,6 +91,8 @@ class Lane:
         finished_above: Positions above its checkpoint that an earlier process finished.
         recovering_to: Last position that was in the log when this process started.
         counted: Left-over messages whose tries were counted.
+        closing: Whether it takes no further message out of its queue.
+        senders: Who waits until there is room, in order of arrival.
     """
 
     def __init__(
@@ -113,12 +121,14 @@ class Lane:
         self.finished_above: set[int] = set()
         self.recovering_to = -1
         self.counted = 0
+        self.senders: deque[asyncio.Future[None]] = deque()
         self.slots = [Slot() for _ in range(spec.concurrency)]
-        self._call = handled_through(middleware, call if spec.is_async else self._call_in_thread(call, executor))
+        called = call if spec.is_async else self._call_in_thread(call, executor)
+        self._call = _kept_through(middleware, called) if middleware else called
         self._completion = completion
         self._spawn = spawn
         self._idle: deque[asyncio.Future[None]] = deque()
-        self._closing = False
+        self.closing = False
 
     def start(self) -> None:
         """Begin to work. Messages may have been pushed before."""
@@ -154,9 +164,18 @@ class Lane:
 
     def close(self) -> None:
         """Take no further message out of the queue; a handling under way goes on."""
-        self._closing = True
+        self.closing = True
         for _ in self.slots:
             self.wake()
+        self.admit(len(self.senders))
+
+    def admit(self, room: int) -> None:
+        """Let as many waiting senders go on as there is room for; the others are not even woken."""
+        while self.senders and room > 0:
+            sender = self.senders.popleft()
+            if not sender.done():
+                sender.set_result(None)
+                room -= 1
 
     @property
     def busy(self) -> bool:
@@ -174,7 +193,7 @@ class Lane:
     async def _work(self, slot: Slot) -> None:
         queue, completion = self.queue, self._completion
         turn_ends = monotonic() + _TURN
-        while not self._closing:
+        while not self.closing:
             if not queue:
                 await self._rest()
                 turn_ends = monotonic() + _TURN
@@ -200,12 +219,16 @@ class Lane:
             finally:
                 handling.open = False
                 slot.started = _NOT_STARTED
+                if slot.timed_out:
+                    self._end_timeout(slot)
             handling.ended = monotonic()
             finishing = completion.finish(self, handling, value, error)
             if finishing is not None:
                 await finishing
             slot.handling = None
             if handling.ended >= turn_ends:
+                if self.senders:
+                    self.admit(CROWDED - len(queue))
                 await asyncio.sleep(0)
                 turn_ends = monotonic() + _TURN
 
@@ -213,8 +236,13 @@ class Lane:
         """Fetch what was missed, or wait for something to do."""
         if self.behind:
             await self._completion.refill(self)
-            if self.queue:
+            if self.queue or self.behind:  # a page may hold nothing for this lane; the next one may
+                await asyncio.sleep(0)
                 return
+        if self.senders:  # they need not have more to send: go on until nobody waits
+            self.admit(CROWDED)
+            await asyncio.sleep(0)
+            return
         handling_now.set(None)
         idle = asyncio.get_running_loop().create_future()
         self._idle.append(idle)
@@ -228,9 +256,14 @@ class Lane:
             raise error
         if not slot.timed_out:
             return error  # the handler let a cancellation of its own escape
-        slot.timed_out = False
-        slot.task.uncancel()
         return HandlerTimeoutError(self.spec.name, self.spec.timeout)
+
+    @staticmethod
+    def _end_timeout(slot: Slot) -> None:
+        """Take the cancellation back, whatever the handler made of it: the next message has its own time."""
+        slot.timed_out = False
+        if slot.task is not None:
+            slot.task.uncancel()
 
     @staticmethod
     def _call_in_thread(call: Call, executor: Executor) -> Call:
@@ -239,6 +272,32 @@ class Lane:
             return await asyncio.get_running_loop().run_in_executor(executor, context.run, _called, call, envelope)
 
         return call_in_thread
+
+
+def _kept_through(middleware: Sequence[Middleware], call: Call) -> Call:
+    """Wrap a call in middleware; a decision that does not come out of it again is released."""
+
+    async def remembered(envelope: Envelope[Any]) -> Any:
+        value = await call(envelope)
+        if isinstance(value, Decision):
+            _made.get().append(value)
+        return value
+
+    wrapped = handled_through(middleware, remembered)
+
+    async def kept(envelope: Envelope[Any]) -> Any:
+        made: list[Decision] = []
+        _made.set(made)  # a list, since a middleware may go on in a task of its own
+        value: Any = None
+        try:
+            value = await wrapped(envelope)
+        finally:
+            for decision in made:
+                if decision is not value:
+                    decision.release()
+        return value
+
+    return kept
 
 
 def _called(call: Call, envelope: Envelope[Any]) -> Any:
