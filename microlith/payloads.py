@@ -105,7 +105,7 @@ def redact(value: Any, name: str = "") -> Any:
 
 def scrub(text: str, secrets: Iterable[str]) -> str:
     """Replace secret values that occur in a text, such as an error message; quoted as Python or JSON does it, too."""
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):  # one may begin like another
         if len(secret) >= 3:
             quoted = json.dumps(secret)[1:-1]
             for form in (secret, repr(secret)[1:-1], quoted):

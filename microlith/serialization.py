@@ -7,11 +7,13 @@ Decides nothing about where bytes go.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
-from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr, ValidationError
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from microlith.clock import iso
 from microlith.envelope import Envelope
@@ -24,7 +26,7 @@ from microlith.errors import (
     nearest,
 )
 from microlith.messages import Kind, Message
-from microlith.payloads import MAX_BYTES, MAX_DEPTH, depth_of, redact
+from microlith.payloads import MAX_BYTES, MAX_DEPTH, depth_of, is_secret_name, redact
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """Turns decoded data of one version into that of the next. Pure: it may be run at any time, any number of times."""
@@ -222,18 +224,24 @@ def reveal(model: BaseModel) -> dict[str, Any]:
 
 
 def secret_values(value: Any) -> Iterator[str]:
-    """Yield the clear text of every secret in a model, at any depth."""
+    """Yield the clear text of every secret in a model, at any depth: secret by its type, or by its field's name."""
     if isinstance(value, SecretStr):
         yield value.get_secret_value()
     elif isinstance(value, SecretBytes):
         yield value.get_secret_value().decode(errors="replace")
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from secret_values(getattr(value, name))
+    elif isinstance(value, Secret):
+        yield str(value.get_secret_value())
+    elif isinstance(value, BaseModel) or is_dataclass(value):
+        for name in _field_names(value):
+            field = getattr(value, name)
+            if isinstance(field, str) and is_secret_name(name):
+                yield field
+            else:
+                yield from secret_values(field)
     elif isinstance(value, dict):
         for item in value.values():
             yield from secret_values(item)
-    elif isinstance(value, list | tuple | set | frozenset):
+    elif isinstance(value, list | tuple | set | frozenset | deque):
         for item in value:
             yield from secret_values(item)
 
@@ -243,16 +251,22 @@ def _reveal_into(value: Any, dumped: Any) -> Any:
         return value.get_secret_value()
     if isinstance(value, SecretBytes):
         return value.get_secret_value().decode()
-    if isinstance(value, BaseModel) and isinstance(dumped, dict):
-        for name in type(value).model_fields:
+    if isinstance(value, Secret):
+        return to_jsonable_python(value.get_secret_value())
+    if (isinstance(value, BaseModel) or is_dataclass(value)) and isinstance(dumped, dict):
+        for name in _field_names(value):
             if name in dumped:
                 dumped[name] = _reveal_into(getattr(value, name), dumped[name])
     elif isinstance(value, dict) and isinstance(dumped, dict):
         for item, (key, shown) in zip(value.values(), list(dumped.items()), strict=False):
             dumped[key] = _reveal_into(item, shown)
-    elif isinstance(value, list | tuple) and isinstance(dumped, list):
+    elif isinstance(value, list | tuple | set | frozenset | deque) and isinstance(dumped, list):
         dumped[:] = [_reveal_into(item, shown) for item, shown in zip(value, dumped, strict=False)]
     return dumped
+
+
+def _field_names(value: Any) -> Iterable[str]:
+    return type(value).model_fields if isinstance(value, BaseModel) else [field.name for field in fields(value)]
 
 
 def _upcast(entry: MessageType, version: int, data: bytes) -> Message:

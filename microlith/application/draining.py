@@ -19,8 +19,10 @@ async def drained(delivery: Delivery, deadline: float, *, queues: bool) -> bool:
     """
     while True:
         if not _at_work(delivery, queues=queues):
+            newest = delivery.tracer.newest
             await delivery.store.flush()
-            if not _at_work(delivery, queues=queues):
+            # What was handled while the store was busy may have left something to commit.
+            if not _at_work(delivery, queues=queues) and delivery.tracer.newest == newest:
                 return True
         if monotonic() >= deadline:
             return False

@@ -5,6 +5,7 @@ framework. One process owns one store.
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,7 @@ from microlith.errors import (
     ForeignLoopError,
     MicrolithError,
     NotRunningError,
+    StoreError,
     WrongBusError,
 )
 from microlith.event_store import open_event_store
@@ -45,6 +47,8 @@ from microlith.serialization import MessageTypes
 from microlith.tracing.log import TraceLog
 from microlith.tracing.tracer import Tracer
 from microlith.waits import Waits
+
+logger = logging.getLogger("microlith")
 
 IN_MEMORY = "memory:"
 DEFAULT_STORE = "sqlite:.microlith/events.db"
@@ -206,7 +210,10 @@ class Microlith:
         if not (finish_queues or in_memory):
             for lane in delivery.routes.lanes():
                 lane.close()
-        await drained(delivery, monotonic() + drain, queues=finish_queues or in_memory)
+        try:
+            await drained(delivery, monotonic() + drain, queues=finish_queues or in_memory)
+        except StoreError as error:  # what could not be committed is carried on at the next start
+            logger.warning("The store could not finish: %s", error)
         lanes = list(delivery.routes.lanes())
         abandoned = sum(slot.handling is not None for lane in lanes for slot in lane.slots)
         abandoned += sum(len(lane.queue) for lane in lanes) if in_memory else 0

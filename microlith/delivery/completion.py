@@ -126,7 +126,7 @@ class HandlerCompletion:
                 if self._delivery.middleware:
                     envelope = self._passed(envelope)
             outgoing.append((envelope, route))
-        return outgoing
+        return outgoing if len(outgoing) < 2 else _each_once(outgoing)
 
     def _passed(self, envelope: Envelope[Any]) -> Envelope[Any]:
         try:
@@ -258,6 +258,11 @@ class HandlerCompletion:
         held, handling.outbox = handling.outbox, None  # the tracer remembers the handling, not what it held
         for receipt in held or ():
             receipt.accepted(error)
+
+
+def _each_once(outgoing: Outgoing) -> Outgoing:
+    """Leave out an envelope that was sent twice: it is one message."""
+    return list({envelope.message_id: (envelope, route) for envelope, route in reversed(outgoing)}.values())[::-1]
 
 
 def _messages(lane: Lane, value: Any, *, is_query: bool) -> list[Message | Envelope[Any]]:

@@ -66,7 +66,8 @@ class HandlerSpec:
     @property
     def is_async(self) -> bool:
         """Whether it runs on the loop; otherwise it runs in a thread."""
-        return inspect.iscoroutinefunction(inspect.unwrap(self.function))
+        # A decorator may turn either kind into the other; one that only calls an `async def` returns its coroutine.
+        return inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(inspect.unwrap(self.function))
 
     @property
     def file(self) -> str:

@@ -8,6 +8,7 @@ Never raises into the application and never waits for a follower.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from linecache import getline
@@ -24,6 +25,8 @@ from microlith.payloads import scrub
 from microlith.serialization import MessageTypes, secret_values
 
 Fact = dict[str, Any]
+logger = logging.getLogger("microlith")
+
 _SENT, _HANDLED = 0, 1
 _INTERVAL = 0.03
 _SHARE = 0.05
@@ -174,6 +177,11 @@ class Tracer:
         """Return the messages of a correlation that were sent lately, in order."""
         return [envelope for envelope in self._sent if envelope.correlation_id == correlation_id]
 
+    @property
+    def newest(self) -> tuple[object, object]:
+        """The newest message and the newest handling: the same again when nothing has happened in between."""
+        return self._sent[-1] if self._sent else None, self._handled[-1] if self._handled else None
+
     def slow_handlers(self, seconds: float, since: float) -> list[str]:
         """Name the handlers that ended since a moment (monotonic seconds) and took longer than `seconds`."""
         return sorted({h.handler for h in self._handled if h.ended > since and h.ended - h.started > seconds})
@@ -199,7 +207,13 @@ class Tracer:
         deadline = monotonic() + budget
         while self._backlog and monotonic() < deadline:
             record = self._backlog.popleft()
-            yield self._sent_fact(*record[1:]) if record[0] == _SENT else self._handled_fact(*record[1:])
+            try:
+                fact = self._sent_fact(*record[1:]) if record[0] == _SENT else self._handled_fact(*record[1:])
+            except Exception as error:  # noqa: BLE001 (a message that cannot be shown must not end all showing)
+                logger.warning("A fact could not be shown and is left out: %s", type(error).__name__)
+                self.dropped += 1
+            else:
+                yield fact
 
     def _sent_fact(self, envelope: Envelope[Any], handlers: int, position: int | None, projections: int) -> Fact:
         fact = self._types.cloud_event(envelope, self._source)
