@@ -42,6 +42,10 @@ def text_of(error: BaseException | None) -> str:
         return f"its text could not be made: {type(unsaid).__name__}"
 
 
+_NAME_SHOWN = 100
+"""Characters of a name that was given and not found."""
+
+
 class MicrolithError(Exception):
     """Something microlith refused or could not do.
 
@@ -105,6 +109,7 @@ class UnknownTypeError(MicrolithError):
     """A message type that no component declares."""
 
     def __init__(self, name: str, known: Collection[str], *, where: str = "") -> None:
+        name = name if len(name) <= _NAME_SHOWN else f"{name[:_NAME_SHOWN]}…"
         close = nearest(name, known)
         place = f" at {where}" if where else ""
         super().__init__(
@@ -244,7 +249,7 @@ class WaitTimeout(MicrolithError, TimeoutError):  # noqa: N818 (the name is publ
     def __init__(self, wanted: Sequence[str], correlation_id: str, timeout: float, report: Mapping[str, Any]) -> None:
         self.report = dict(report)
         self.correlation_id = correlation_id
-        said = [f"{' or '.join(wanted)} did not come within {timeout:g} s (correlation {correlation_id})."]
+        said = [f"{' or '.join(wanted)} did not come within {timeout:g} s (correlation {correlation_id[:_NAME_SHOWN]})."]
         if report.get("arrived"):
             said.append(f"Arrived: {', '.join(report['arrived'])}.")
         if report.get("running"):

@@ -53,6 +53,8 @@ class CommandBus(Bus):
         delivery = self._delivery()
         envelope = command if isinstance(command, Envelope) else correlated(command)
         classes = tuple(self._host.message_class(one) for one in ((until,) if isinstance(until, str | type) else until))
+        if not classes:
+            raise ValueError("A wait needs at least one message type.")
         wait = delivery.waits.open(envelope.correlation_id, classes, every=False, timeout=timeout)
         try:
             await self.dispatch(envelope)

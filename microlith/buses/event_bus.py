@@ -19,7 +19,11 @@ class EventBus(Bus):
         for event in await delivery.store.read_correlation(wait.correlation_id):
             if event.type in names:
                 wait.offer(event.envelope)
-        if not wait.future.done():
-            failure = await delivery.store.failure_of(wait.correlation_id)
-            if failure is not None:
-                wait.fail(HandlerFailedError(*failure))
+        if wait.future.done():
+            return
+        recent = delivery.failed.get(wait.correlation_id)
+        if recent is not None:
+            await delivery.store.flush()  # its dead letter may be on its way still
+        failure = await delivery.store.failure_of(wait.correlation_id)
+        if failure is not None:
+            wait.fail(recent or HandlerFailedError(*failure))

@@ -33,7 +33,7 @@ from microlith.middleware import dispatched_through
 from microlith.payloads import scrub
 from microlith.serialization import secret_values
 
-logger = logging.getLogger("microlith")
+logger = logging.getLogger("microlith.handlers")
 
 
 class MiddlewareRefusedError(MicrolithError):
@@ -227,7 +227,7 @@ class HandlerCompletion:
             if self._delivery.waits.answer(envelope.message_id, failure):
                 return  # whoever asked decides what the failure means for the correlation
             self._delivery.answer(envelope.correlation_id, failure)
-        self._delivery.waits.fail(envelope.correlation_id, failure)
+        self._delivery.fail(envelope.correlation_id, failure)
 
     def _fail_letter(
         self, handling: Handling, letter: int, reason: str, failure: HandlerFailedError, *, settle: bool

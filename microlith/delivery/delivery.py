@@ -37,6 +37,8 @@ class Delivery:
         middleware: What every message passes before it is accepted, outermost first.
         retrying: Dead letters that are being tried again.
         answers: The newest responses, and failures of queries, by correlation id; bounded.
+        failed: The newest failures of other handlers, likewise: a wait that begins before a failure is
+            committed finds it here.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Delivery:
         self.middleware = tuple(middleware)
         self.retrying = Retrying(store, routes)
         self.answers: OrderedDict[str, Envelope[Any] | BaseException] = OrderedDict()
+        self.failed: OrderedDict[str, BaseException] = OrderedDict()
 
     def check(self, envelope: Envelope[Any], route: Route) -> None:
         """Refuse a message that nobody handles, that is too deep in a cascade, or that there is no room for.
@@ -141,6 +144,13 @@ class Delivery:
         self.answers[correlation_id] = answer
         if len(self.answers) > _ANSWERS_KEPT:
             self.answers.popitem(last=False)
+
+    def fail(self, correlation_id: str, failure: BaseException) -> None:
+        """End the waits on a correlation, those of now and those that begin later."""
+        self.failed[correlation_id] = failure
+        if len(self.failed) > _ANSWERS_KEPT:
+            self.failed.popitem(last=False)
+        self.waits.fail(correlation_id, failure)
 
     def _deliver_event(self, lane: Lane, envelope: Envelope[Any], position: int) -> None:
         if position <= lane.last_seen:

@@ -40,11 +40,23 @@ class LinesScreen:
 
     def facts(self, facts: Sequence[Fact]) -> None:
         """Show each fact in a line, or in sum when there are too many to read."""
-        if self._quiet or sys.stdout is None:
+        if self._quiet:
+            self._complain_of_failures(facts)
+            return
+        if sys.stdout is None:
             return
         if self._tracer is None:
             self._tracer = LiveTracer(sys.stdout)
         self._tracer.facts(facts)
+
+    def _complain_of_failures(self, facts: Sequence[Fact]) -> None:
+        for fact in facts:
+            data = fact.get("data", {})
+            if fact.get("type") == "microlith.handled" and data.get("outcome") in {"failed", "timeout"}:
+                error = data.get("error", {})
+                where = f" ({error['file']}:{error['line']})" if "file" in error else ""
+                said = f"{data['handler']} failed on {data['message']}: {error.get('type')}: {error.get('message')}{where}"
+                plain.complain(plain.escape(said))
 
     def note(self, text: str) -> None:
         """Say one thing."""

@@ -9,6 +9,7 @@ Takes no decision of its own but one: it never outlives its supervisor.
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import socket
@@ -86,6 +87,10 @@ def load(end: socket.socket) -> tuple["Microlith | None", Project | None]:
     end.sendall(encode({"warm": PROTOCOL}))
     if _read_line(end).get("tell") != "load":
         return None, None
+    # What fails is a fact, and the supervisor shows facts: as a line of a log it would be said twice.
+    failures = logging.getLogger("microlith.handlers")
+    failures.addHandler(logging.NullHandler())
+    failures.propagate = False
     root = Path.cwd()
     began = time.monotonic()
     try:

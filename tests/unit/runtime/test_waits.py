@@ -59,6 +59,22 @@ async def test_execute_dispatches_and_waits():
         assert opened.email == "a@b.c"
 
 
+async def test_waiting_for_nothing_is_refused():
+    async with make_shop() as app:
+        with pytest.raises(ValueError, match="at least one message type"):
+            await app.command_bus.execute(OpenAccount(email="a@b.c"), until=())
+
+        assert app.waits == 0
+
+
+async def test_a_long_name_is_cut_in_the_error():
+    async with make_shop() as app:
+        with pytest.raises(UnknownTypeError) as caught:
+            await app.event_bus.wait_for("some-id", "x" * 100_000)
+
+        assert len(str(caught.value)) < 300
+
+
 async def test_ask_returns_the_response():
     async with make_shop() as app:
         await app.command_bus.execute(OpenAccount(email="a@b.c"), until=AccountOpenedEvent)
@@ -94,6 +110,19 @@ async def test_a_wait_that_begins_after_the_failure_finds_it_too():
 
         with pytest.raises(HandlerFailedError, match="boom"):
             await app.event_bus.wait_for(receipt.correlation_id, AccountOpenedEvent, timeout=5)
+
+
+async def test_a_wait_that_begins_before_the_failure_is_committed_finds_it_too(tmp_path):
+    async with make_shop(store=f"sqlite:{tmp_path}/events.db") as app:
+        failed: list[str] = []
+        app.delivery.waits.fail = lambda correlation_id, failure: failed.append(correlation_id)  # type: ignore[union-attr,method-assign]
+        receipt = app.command_bus.dispatch(FailCommand(text="boom"))
+        await eventually(lambda: failed)
+
+        with pytest.raises(HandlerFailedError, match="boom") as caught:
+            await app.event_bus.wait_for(receipt.correlation_id, AccountOpenedEvent, timeout=2)
+
+    assert isinstance(caught.value.__cause__, ValueError)
 
 
 async def test_a_failing_query_handler_fails_the_one_who_asked():
