@@ -113,6 +113,36 @@ async def test_store_is_free_when_its_owner_was_killed(path, owner):
     await heir.store.close()
 
 
+PARENT = OWNER.replace(
+    'print("open", flush=True)',
+    """import os
+    child = os.fork()
+    if child == 0:
+        await asyncio.sleep(60)
+    print(child, flush=True)""",
+)
+
+
+@pytest.fixture
+def orphan(path):
+    """The child of an owner that was killed: it was forked while the store was open."""
+    command = [sys.executable, "-W", "ignore", "-c", PARENT, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.kill()
+    yield child
+    os.kill(child, signal.SIGKILL)
+
+
+async def test_store_is_free_when_a_forked_child_outlives_its_owner(path, orphan):
+    heir = StoreUnderTest(lambda types: SQLiteEventStore(path, types))
+
+    await heir.store.open()
+    await heir.store_items("nut")
+    await heir.store.close()
+
+
 FORKER = """
 import asyncio, os, sys
 from pathlib import Path

@@ -8,13 +8,12 @@ Never deletes the file: a lock on a deleted file would keep nobody out.
 
 import fcntl
 import os
-import weakref
 from datetime import UTC, datetime
 from pathlib import Path
 
 from microlith.errors import StoreLockedError
 
-_held: "weakref.WeakSet[Ownership]" = weakref.WeakSet()
+_held: "set[Ownership]" = set()
 _watching_forks: list[bool] = []
 
 
@@ -55,6 +54,7 @@ class Ownership:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+            _held.discard(self)
 
 
 def _forget() -> None:
