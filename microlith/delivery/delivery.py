@@ -26,6 +26,7 @@ from microlith.waits import Waits
 logger = logging.getLogger("microlith")
 
 _ANSWERS_KEPT = 10_000
+_FAILURES_KEPT = 1_000
 _DUPLICATE = Acceptance.DUPLICATE
 _UNDER_WAY = Acceptance.UNDER_WAY
 
@@ -148,7 +149,7 @@ class Delivery:
     def fail(self, correlation_id: str, failure: BaseException) -> None:
         """End the waits on a correlation, those of now and those that begin later."""
         self.failed[correlation_id] = failure
-        if len(self.failed) > _ANSWERS_KEPT:
+        if len(self.failed) > _FAILURES_KEPT:
             self.failed.popitem(last=False)
         self.waits.fail(correlation_id, failure)
 

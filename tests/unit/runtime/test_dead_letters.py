@@ -65,7 +65,7 @@ def office_app(office: Office, store: str, *, filing: str = "file") -> Microlith
 
 
 @pytest.fixture(params=["memory:", "sqlite:{}/events.db"])
-def store(request, tmp_path) -> str:
+def store(request, tmp_path) -> object:
     """Name a store: in memory, and in a file."""
     return request.param.format(tmp_path)
 

@@ -115,7 +115,7 @@ async def test_try_that_cannot_be_counted_does_not_end_the_lane(store: str):
         raise StoreUnavailableError("the disk is full")
 
     async with Microlith("shop", [counting], store=store) as app:
-        app.store.begin_again = full  # type: ignore[method-assign]
+        app.store.begin_again = full  # type: ignore[assignment]
         app.command_bus.dispatch(Count(number=0))
         app.command_bus.dispatch(Count(number=1))
         assert await app.idle()
@@ -153,7 +153,7 @@ async def test_decision_that_a_middleware_drops_lets_the_next_command_in(store: 
 
 
 async def test_lane_reads_on_past_a_page_that_holds_nothing_for_it(tmp_path: Path):
-    def counted_event() -> type[Event]:
+    def counted_event() -> Any:
         class SharedNameEvent(Event):
             number: int = 0
 
