@@ -93,7 +93,7 @@ class SQLiteEventStore:
     @property
     def failure(self) -> StoreError | None:
         """Why the store stopped writing for good; None while it writes."""
-        return self._writer.failure
+        return self._writer.failure if self._pid else None
 
     async def open(self, projections: Sequence[Projecting] = ()) -> None:
         """Take ownership, check the end of the log, and bring the projections up to it.
@@ -191,7 +191,8 @@ class SQLiteEventStore:
         self, *, after: int = -1, limit: int = 500, types: Collection[str] | None = None
     ) -> list[RecordedEvent]:
         """Read the log in order, after a global position; `types` are class names."""
-        if limit > _MOST_AT_ONCE:
+        scanned = limit if types is None else self._writer.state.head - after
+        if scanned > _MOST_AT_ONCE:
             return await asyncio.to_thread(self._reader.all, after, limit, types)
         return self._reader.all(after, limit, types)
 
