@@ -6,7 +6,6 @@ dispatch; another loop may not.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from threading import get_ident
 from typing import Any, ClassVar, Protocol, TypeVar, overload
 
 from microlith.context import enveloped, handling_now
@@ -92,8 +91,7 @@ class Bus:
         delivery.check(envelope, route)
         if delivery.middleware:
             envelope = dispatched_through(delivery.middleware, envelope)
-        # While the application's loop runs, no other can run in its thread. Asking for the running loop costs a system call.
-        on_loop = get_ident() == delivery.thread and delivery.loop.is_running()
+        on_loop = delivery.is_here()
         if not on_loop:
             self._refuse_another_loop()
         receipt = Receipt(envelope, route, delivery)
@@ -237,6 +235,6 @@ class Bus:
         delivery = self._host.delivery
         if delivery is None:
             raise NotRunningError(self._host.name)
-        if asyncio.get_running_loop() is not delivery.loop:
+        if not delivery.is_here():
             raise ForeignLoopError(self._host.name)
         return delivery

@@ -15,10 +15,12 @@ class EventBus(Bus):
     kind: ClassVar[Kind] = "event"
 
     async def _look_back(self, delivery: Delivery, wait: Wait) -> None:
-        names = {name for cls in wait.classes for name in stored_names(cls)}
-        for event in await delivery.store.read_correlation(wait.correlation_id):
-            if event.type in names:
-                wait.offer(event.envelope)
+        recorded = await delivery.store.read_correlation(wait.correlation_id)
+        if recorded:
+            names = {name for cls in wait.classes for name in stored_names(cls)}
+            for event in recorded:
+                if event.type in names:
+                    wait.offer(event.envelope)
         if wait.future.done():
             return
         recent = delivery.failed.get(wait.correlation_id)

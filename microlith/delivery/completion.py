@@ -72,14 +72,26 @@ class HandlerCompletion:
         return await count_attempt(self._delivery, lane, handling, self.settlement)
 
     async def refill(self, lane: Lane) -> None:
-        """Read what a lane missed from the log."""
-        await refill(self._delivery, lane)
+        """Read what a lane missed from the log. What cannot be read stops the lane, and nothing else."""
+        try:
+            await refill(self._delivery, lane)
+        except MicrolithError as error:
+            lane.stopped = True
+            logger.critical(
+                "%s handles no more events: after position %d, %s Its checkpoint stays there.",
+                lane.name,
+                lane.last_seen,
+                error,
+            )
 
     def finish(self, lane: Lane, handling: Handling, value: Any, error: BaseException | None) -> Awaitable[None] | None:
         """Take what a handler returned or raised."""
         nothing = value is None and error is None and handling.outbox is None
         if nothing and not lane.answers and handling.letter is None:
-            self._handled(handling, "ok")
+            handling.outcome = "ok"
+            self._tracer.handled(handling)
+            if handling.envelope.correlation_id in self._watched:
+                self._watched[handling.envelope.correlation_id].note(handling)
             if lane.durable:
                 if handling.position is None:
                     self._store.settle_command(handling.envelope)

@@ -60,13 +60,20 @@ class Delivery:
         self.tracer = tracer
         self.waits = waits
         self.loop = asyncio.get_running_loop()
-        self.thread = get_ident()
+        self._thread = get_ident()
         self.max_depth = max_depth
         self.lane_limit = lane_limit
         self.middleware = tuple(middleware)
         self.retrying = Retrying(store, routes)
         self.answers: OrderedDict[str, Envelope[Any] | BaseException] = OrderedDict()
         self.failed: OrderedDict[str, BaseException] = OrderedDict()
+
+    def is_here(self) -> bool:
+        """Tell whether the caller runs on the application's loop.
+
+        While that loop runs, no other can run in its thread. To ask for the running loop would cost a system call.
+        """
+        return get_ident() == self._thread and self.loop.is_running()
 
     def check(self, envelope: Envelope[Any], route: Route) -> None:
         """Refuse a message that nobody handles, that is too deep in a cascade, or that there is no room for.
@@ -95,7 +102,7 @@ class Delivery:
                 receipt.accepted()
                 return
         self.deliver(envelope, route)
-        receipt.accepted()
+        receipt.pending = False
 
     def accept_later(self, receipt: Receipt) -> None:
         """Accept a message when its sender is no longer there to be told of a refusal; the receipt tells instead."""

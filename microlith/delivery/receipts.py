@@ -7,7 +7,6 @@ durability, and until there is room for more: that is the back-pressure.
 import asyncio
 import logging
 from collections.abc import Callable, Generator
-from threading import get_ident
 from typing import Any, Protocol, Self
 
 from microlith.context import handling_now
@@ -34,7 +33,10 @@ class Delivering(Protocol):
     """The delivery, as far as a receipt needs it."""
 
     loop: asyncio.AbstractEventLoop
-    thread: int
+
+    def is_here(self) -> bool:
+        """Tell whether the caller runs on the application's loop."""
+        ...
 
     def deliver_committed(self, sent: list[tuple[Envelope[Any], Route]], committed: Committed) -> None:
         """Deliver what a commit wrote."""
@@ -58,15 +60,16 @@ class Receipt:
     Attributes:
         envelope: The message in its envelope.
         route: Where it goes.
+        pending: Whether it is not accepted yet.
     """
 
-    __slots__ = ("_delay", "_delivery", "_pending", "envelope", "route")
+    __slots__ = ("_delay", "_delivery", "envelope", "pending", "route")
 
     def __init__(self, envelope: Envelope[Any], route: Route, delivery: Delivering) -> None:
         self.envelope = envelope
         self.route = route
         self._delivery = delivery
-        self._pending = True
+        self.pending = True
         self._delay: _Delay | None = None
 
     @property
@@ -80,7 +83,7 @@ class Receipt:
         return self.envelope.correlation_id
 
     def __await__(self) -> Generator[Any, None, Self]:
-        if self._pending or self._delay is not None:
+        if self.pending or self._delay is not None:
             yield from self._until_accepted()
         for lane in self.route.lanes:
             if len(lane.queue) > CROWDED:
@@ -93,7 +96,7 @@ class Receipt:
         Raises:
             BlockedLoopError: It was called on the application's loop, which would then wait for itself.
         """
-        if get_ident() == self._delivery.thread and self._delivery.loop.is_running():
+        if self._delivery.is_here():
             raise BlockedLoopError
         return asyncio.run_coroutine_threadsafe(self._awaited(), self._delivery.loop).result(timeout)
 
@@ -111,7 +114,7 @@ class Receipt:
 
     def accepted(self, error: BaseException | None = None) -> None:
         """Mark the message as accepted, or refused with an error."""
-        self._pending = False
+        self.pending = False
         if error is not None:
             self._delayed().error = error
         if self._delay is not None:
@@ -125,7 +128,7 @@ class Receipt:
         send_now, delay.send_now = delay.send_now, None
         if send_now is not None:
             send_now()
-        if self._pending:
+        if self.pending:
             future = self._delivery.loop.create_future()
             delay.waiters.append(future)
             yield from future

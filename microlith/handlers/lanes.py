@@ -84,6 +84,7 @@ class Lane:
         answers: Whether each handling must return a response: so for queries.
         durable: Whether what it has handled is noted in the store; not so for queries and subscriptions.
         behind: For events: whether it missed some for lack of room, and reads them from the log instead.
+        stopped: For events: whether the next one could not be read; it stays behind until the next start.
         last_seen: For events: global position up to which messages have entered the lane.
         missed: For events: highest position that passed while it was behind.
         under_way: Positions being handled now.
@@ -114,6 +115,7 @@ class Lane:
         self.durable = durable
         self.queue: deque[Handling] = deque()
         self.behind = False
+        self.stopped = False
         self.last_seen = -1
         self.missed = -1
         self.under_way: set[int] = set()
@@ -132,6 +134,7 @@ class Lane:
 
     def start(self) -> None:
         """Begin to work. Messages may have been pushed before."""
+        self._loop = asyncio.get_running_loop()
         for number, slot in enumerate(self.slots):
             slot.task = self._spawn(self._work(slot), f"microlith {self.spec.name} {number}")
 
@@ -234,9 +237,11 @@ class Lane:
 
     async def _rest(self) -> None:
         """Fetch what was missed, or wait for something to do."""
-        if self.behind:
+        if self.behind and not self.stopped:
             await self._completion.refill(self)
-            if self.queue or self.behind:  # a page may hold nothing for this lane; the next one may
+            if self.queue or (
+                self.behind and not self.stopped
+            ):  # a page may hold nothing for this lane; the next one may
                 await asyncio.sleep(0)
                 return
         if self.senders:  # they need not have more to send: go on until nobody waits
@@ -244,7 +249,7 @@ class Lane:
             await asyncio.sleep(0)
             return
         handling_now.set(None)
-        idle = asyncio.get_running_loop().create_future()
+        idle = self._loop.create_future()
         self._idle.append(idle)
         await idle
 
