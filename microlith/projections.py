@@ -129,15 +129,21 @@ class View(_Rows[Row]):
 
     async def find(self, *, limit: int = 1000, **fields: Any) -> list[Row]:
         """Return up to `limit` rows whose key or indexed fields equal the given values, ordered by key."""
-        return [self._load(data) for data in self._rows.find(self._spec, self._equal(fields), limit)]
+        return [self._load(data) for data in self._rows.find(self._spec, self._equal(fields), _checked(limit))]
 
     async def all(self, *, limit: int = 1000) -> list[Row]:
         """Return up to `limit` rows, ordered by key."""
-        return [self._load(data) for data in self._rows.find(self._spec, {}, limit)]
+        return [self._load(data) for data in self._rows.find(self._spec, {}, _checked(limit))]
 
     async def count(self, **fields: Any) -> int:
         """Count the rows that `find` would return without a limit."""
         return self._rows.count(self._spec, self._equal(fields))
+
+
+def _checked(limit: int) -> int:
+    if limit < 0:
+        raise ValueError(f"limit is a number of rows, not {limit}.")
+    return limit
 
 
 Fold = TypeVar("Fold", bound=Callable[..., None])

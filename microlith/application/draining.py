@@ -30,4 +30,4 @@ async def drained(delivery: Delivery, deadline: float, *, queues: bool) -> bool:
 
 
 def _at_work(delivery: Delivery, *, queues: bool) -> bool:
-    return any(lane.busy or (queues and (lane.queue or lane.behind)) for lane in delivery.routes.lanes())
+    return any(lane.busy or (queues and (lane.queue or lane.catching_up)) for lane in delivery.routes.lanes())

@@ -4,6 +4,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, ClassVar, overload
 
 from microlith.buses.bus import DEFAULT_WAIT, A, B, Bus, C, D, Wanted
+from microlith.buses.event_bus import look_back
 from microlith.context import correlated
 from microlith.delivery import Delivery
 from microlith.envelope import Envelope
@@ -58,6 +59,8 @@ class CommandBus(Bus):
         wait = delivery.waits.open(envelope.correlation_id, classes, every=False, timeout=timeout)
         try:
             await self.dispatch(envelope)
+            if envelope is command and not wait.future.done():
+                await look_back(delivery, wait)  # an envelope may have been handled before
             (found,) = await wait.future
             return found.message
         finally:

@@ -15,17 +15,22 @@ class EventBus(Bus):
     kind: ClassVar[Kind] = "event"
 
     async def _look_back(self, delivery: Delivery, wait: Wait) -> None:
-        recorded = await delivery.store.read_correlation(wait.correlation_id)
-        if recorded:
-            names = {name for cls in wait.classes for name in stored_names(cls)}
-            for event in recorded:
-                if event.type in names:
-                    wait.offer(event.envelope)
-        if wait.future.done():
-            return
-        recent = delivery.failed.get(wait.correlation_id)
-        if recent is not None:
-            await delivery.store.flush()  # its dead letter may be on its way still
-        failure = await delivery.store.failure_of(wait.correlation_id)
-        if failure is not None:
-            wait.fail(recent or HandlerFailedError(*failure))
+        await look_back(delivery, wait)
+
+
+async def look_back(delivery: Delivery, wait: Wait) -> None:
+    """Show a wait the events that its correlation has seen, or the failure it has come to."""
+    recorded = await delivery.store.read_correlation(wait.correlation_id)
+    if recorded:
+        names = {name for cls in wait.classes for name in stored_names(cls)}
+        for event in recorded:
+            if event.type in names:
+                wait.offer(event.envelope)
+    if wait.future.done():
+        return
+    recent = delivery.failed.get(wait.correlation_id)
+    if recent is not None:
+        await delivery.store.flush()  # its dead letter may be on its way still
+    failure = await delivery.store.failure_of(wait.correlation_id)
+    if failure is not None:
+        wait.fail(recent or HandlerFailedError(*failure))

@@ -143,15 +143,17 @@ class MemoryEventStore:
 
     async def read(self, stream: str, *, after: int = -1, limit: int = 500) -> list[RecordedEvent]:
         """Read one stream in order, after a stream position."""
-        return self._streams.get(stream, [])[after + 1 : after + 1 + limit]
+        begin = max(after, -1) + 1
+        return self._streams.get(stream, [])[begin : begin + limit]
 
     async def read_all(
         self, *, after: int = -1, limit: int = 500, types: Collection[str] | None = None
     ) -> list[RecordedEvent]:
         """Read the log in order, after a global position."""
+        begin = max(after, -1) + 1
         if types is None:
-            return self._log[after + 1 : after + 1 + limit]
-        return list(islice((event for event in islice(self._log, after + 1, None) if event.type in types), limit))
+            return self._log[begin : begin + limit]
+        return list(islice((event for event in islice(self._log, begin, None) if event.type in types), limit))
 
     async def read_correlation(self, correlation_id: str) -> list[RecordedEvent]:
         """Read the events of one correlation, in order."""

@@ -185,6 +185,11 @@ class Lane:
         """Whether a message is between the queue and its commit."""
         return any(slot.handling is not None for slot in self.slots)
 
+    @property
+    def catching_up(self) -> bool:
+        """Whether there is more in the log that it has to read."""
+        return self.behind and not self.stopped
+
     def check_timeouts(self, now: float) -> None:
         """Cancel handlers that run longer than they may. Called from time to time."""
         for slot in self.slots:
@@ -237,11 +242,9 @@ class Lane:
 
     async def _rest(self) -> None:
         """Fetch what was missed, or wait for something to do."""
-        if self.behind and not self.stopped:
+        if self.catching_up:
             await self._completion.refill(self)
-            if self.queue or (
-                self.behind and not self.stopped
-            ):  # a page may hold nothing for this lane; the next one may
+            if self.queue or self.catching_up:  # a page may hold nothing for this lane; the next one may
                 await asyncio.sleep(0)
                 return
         if self.senders:  # they need not have more to send: go on until nobody waits

@@ -183,6 +183,7 @@ class SQLiteEventStore:
 
     async def read(self, stream: str, *, after: int = -1, limit: int = 500) -> list[RecordedEvent]:
         """Read one stream in order, after a stream position."""
+        after = max(after, -1)
         if limit > _MOST_AT_ONCE:
             return await asyncio.to_thread(self._reader.stream, stream, after, limit)
         return self._reader.stream(stream, after, limit)
@@ -191,6 +192,7 @@ class SQLiteEventStore:
         self, *, after: int = -1, limit: int = 500, types: Collection[str] | None = None
     ) -> list[RecordedEvent]:
         """Read the log in order, after a global position; `types` are class names."""
+        after = max(after, -1)
         scanned = limit if types is None else self._writer.state.head - after
         if scanned > _MOST_AT_ONCE:
             return await asyncio.to_thread(self._reader.all, after, limit, types)

@@ -59,6 +59,17 @@ async def test_execute_dispatches_and_waits():
         assert opened.email == "a@b.c"
 
 
+@pytest.mark.parametrize("store", ["memory:", "sqlite:{}/events.db"])
+async def test_execute_finds_what_an_envelope_led_to_when_it_was_sent_before(store, tmp_path):
+    async with make_shop(store=store.format(tmp_path)) as app:
+        command = correlated(OpenAccount(email="a@b.c"))
+        await app.command_bus.execute(command, until=WelcomeSentEvent)
+
+        again = await app.command_bus.execute(command, until=AccountOpenedEvent, timeout=2)
+
+        assert again == AccountOpenedEvent(email="a@b.c")
+
+
 async def test_waiting_for_nothing_is_refused():
     async with make_shop() as app:
         with pytest.raises(ValueError, match="at least one message type"):
