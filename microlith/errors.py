@@ -249,7 +249,9 @@ class WaitTimeout(MicrolithError, TimeoutError):  # noqa: N818 (the name is publ
     def __init__(self, wanted: Sequence[str], correlation_id: str, timeout: float, report: Mapping[str, Any]) -> None:
         self.report = dict(report)
         self.correlation_id = correlation_id
-        said = [f"{' or '.join(wanted)} did not come within {timeout:g} s (correlation {correlation_id[:_NAME_SHOWN]})."]
+        said = [
+            f"{' or '.join(wanted)} did not come within {timeout:g} s (correlation {correlation_id[:_NAME_SHOWN]})."
+        ]
         if report.get("arrived"):
             said.append(f"Arrived: {', '.join(report['arrived'])}.")
         if report.get("running"):
