@@ -20,6 +20,7 @@ TABLE = (
     ("list", "List messages, handlers, components and projections.", "microlith_cli.commands.list:command"),
     ("describe", "Show all there is to know about one message.", "microlith_cli.commands.describe:command"),
     ("check", "Check that components import only messages of each other.", "microlith_cli.commands.check:command"),
+    ("doctor", "Look for what is wrong, and say what mends it.", "microlith_cli.commands.doctor:command"),
     ("config", "Show every setting, and where it came from.", "microlith_cli.commands.config:command"),
     (
         "dead-letters",
@@ -55,6 +56,7 @@ WORDS = {
     "list": ("--components", "--messages", "--handlers", "--projections", "--json", "--help"),
     "describe": ("--json", "--help"),
     "check": ("--json", "--help"),
+    "doctor": ("--verify", "--json", "--help"),
     "config": ("--json", "--help"),
     "dead-letters": ("show", "retry", "drop", "--json", "--help"),
     "dead-letters show": ("--json", "--help"),
@@ -87,6 +89,7 @@ Commands:
   list          List messages, handlers, components and projections.
   describe      Show all there is to know about one message.
   check         Check that components import only messages of each other.
+  doctor        Look for what is wrong, and say what mends it.
   config        Show every setting, and where it came from.
   dead-letters  List messages that failed for good; retry or drop them.
   demo          Try microlith in a folder of its own, in one minute.

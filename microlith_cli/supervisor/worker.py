@@ -19,7 +19,7 @@ from microlith.errors import ClosedError, MicrolithError, NotRunningError, WaitT
 from microlith.tracing.tracer import describe_error
 from microlith_cli.errors import DONE, SAID_NO, TIMED_OUT, WRONG_USAGE, ToolError, UnknownNameError, UsageError
 from microlith_cli.filtering import compile_filter
-from microlith_cli.supervisor import dead_letters
+from microlith_cli.supervisor import dead_letters, examining
 from microlith_cli.supervisor.dispatching import dispatch
 
 logger = logging.getLogger("microlith")
@@ -28,6 +28,7 @@ Line = dict[str, Any]
 Reply = Callable[[Line], None]
 
 CATALOG = "catalog.json"
+_VERBS = ("dispatch", "describe", "follow", "list", "rebuild", "status", "store", "verify")
 _PROGRESS_SECONDS = 0.05
 _WRONG = ("PayloadError", "UnknownTypeError", "AmbiguousTypeError", "WrongBusError")
 
@@ -106,19 +107,27 @@ class Worker:
         match request.get("verb"):
             case "dispatch":
                 return await dispatch(self._app, request, reply)
-            case "describe":
-                return {"message": self._describe(request.get("type")), "end": True, "exit": DONE}
-            case "list":
-                return {"catalog": self.catalog(), "end": True, "exit": DONE}
-            case "status":
-                return {"status": {**self.card(), "generation": self._generation}, "end": True, "exit": DONE}
+            case "describe" | "list" | "status" as verb:
+                return {**self._known(verb, request), "end": True, "exit": DONE}
             case "follow":
                 return await self._follow(request.get("filter", ""), reply)
             case "rebuild":
                 return await self._rebuild(request.get("projections"), reply)
+            case "store":
+                return await examining.standing(self._app)
+            case "verify":
+                return await examining.verified(self._app, reply)
             case verb:
-                known = ("dispatch", "describe", "follow", "list", "rebuild", "status", *dead_letters.VERBS)
+                known = (*_VERBS, *dead_letters.VERBS)
                 raise UnknownNameError("verb", str(verb)[:40], known, see="docs/cli.md")
+
+    def _known(self, verb: str, request: Line) -> Line:
+        """Answer what is known without asking anybody."""
+        if verb == "describe":
+            return {"message": self._describe(request.get("type"))}
+        if verb == "list":
+            return {"catalog": self.catalog()}
+        return {"status": {**self.card(), "generation": self._generation}}
 
     def card(self) -> Line:
         """Say in a few facts what serves: components, handlers, what nobody handles, how durable it is."""

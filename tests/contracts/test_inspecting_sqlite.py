@@ -4,13 +4,12 @@ import sqlite3
 
 import pytest
 
-from microlith.context import correlated
 from microlith.errors import CorruptionError, StoreLockedError
 from microlith.event_store.sqlite import SQLiteEventStore
 from microlith.event_store.sqlite.connection import StoreFormatError
-from microlith.event_store.sqlite.inspecting import Inspection
+from microlith.event_store.sqlite.inspecting import Inspection, StoreUnreadableError
 from microlith.serialization import MessageTypes
-from microlith.testing.event_store_contract.stock import ItemStored, StoreUnderTest
+from microlith.testing.event_store_contract.stock import StoreUnderTest
 
 
 def ignored(done: int, total: int) -> None:
@@ -23,8 +22,7 @@ async def path(tmp_path):
     path = tmp_path / "events.db"
     stock = StoreUnderTest(lambda types: SQLiteEventStore(path, types))
     await stock.store.open()
-    for number in range(3):
-        await stock.record(correlated(ItemStored(item=str(number), count=1)))
+    await stock.store_items("a", "b", "c")
     await stock.store.close()
     return path
 
@@ -53,7 +51,7 @@ async def test_nobody_can_open_it_meanwhile_and_anybody_afterwards(path):
 
 async def test_damage_is_found_with_its_position(path):
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE events SET data = '{}' WHERE position = 1")
+        connection.execute("UPDATE events SET data = x'7b7d' WHERE position = 1")
     connection.close()
 
     with Inspection(path) as inspection, pytest.raises(CorruptionError, match="position 1"):
@@ -83,4 +81,15 @@ def test_a_file_that_is_no_database_is_damage(tmp_path):
     path.write_text("planted" * 1000)
 
     with pytest.raises(CorruptionError):
+        Inspection(path)
+
+
+def test_a_database_that_lacks_a_table_cannot_be_read(tmp_path):
+    path = tmp_path / "events.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE meta (name, value)")
+        connection.execute("INSERT INTO meta VALUES ('schema', '1')")
+    connection.close()
+
+    with pytest.raises(StoreUnreadableError, match="no such table: events"):
         Inspection(path)

@@ -50,3 +50,9 @@ SELECT handler, type, error FROM dead_letters WHERE correlation_id = ? ORDER BY 
 SELECT sequence, handler, position, message_id, correlation_id, component, type, data, error, attempts,
        time / 1000000.0
 FROM dead_letters WHERE sequence > ? ORDER BY sequence LIMIT ?
+
+-- name: select_standings
+SELECT name, checkpoint, error FROM projections ORDER BY name
+
+-- name: count_dead_letters
+SELECT count(*) FROM dead_letters

@@ -1,0 +1,191 @@
+"""One finding each: what was looked at, whether it is well, and what mends it.
+
+Looks at files and at what it is given; asks nobody and opens no store.
+"""
+
+import os
+import stat
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from microlith.tracing.log import CURRENT, LIMIT, PREVIOUS
+from microlith_cli.control import address
+from microlith_cli.errors import UnsafeDirectoryError
+from microlith_cli.project import STATE
+
+Level = Literal["ok", "note", "warning", "error"]
+
+PACKAGES = ("microlith", "pydantic", "typer", "rich", "watchfiles", "tomli", "jinja2", "uuid-utils")
+LARGEST_WAL = 64 * 1024 * 1024
+SOUND_SQLITE = (3, 51, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        code: Stable, such as "ML001"; see docs/cli.md.
+        level: "ok" and "note" are well; "warning" and "error" are not.
+        what: What was found.
+        where: A file or folder; empty where there is none.
+        fix: The command, or else the deed, that mends it.
+    """
+
+    code: str
+    level: Level
+    what: str
+    where: str = ""
+    fix: str = ""
+
+
+def packages() -> Finding:
+    """Say which Python and which packages there are."""
+    there, missing = [], []
+    for name in PACKAGES:
+        try:
+            there.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    python = f"Python {'.'.join(map(str, sys.version_info[:3]))}"
+    if missing:
+        return Finding("ML001", "error", f"{python}; not installed: {', '.join(missing)}", fix="pip install microlith")
+    return Finding("ML001", "ok", f"{python}, {', '.join(there)}")
+
+
+def directory(state: Path) -> Finding:
+    """Say whether the project's own folder is this user's alone."""
+    try:
+        with address.opened(state) as descriptor:
+            mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    except FileNotFoundError:
+        return Finding("ML003", "ok", f"{STATE} is not there yet; it is made when something runs", str(state))
+    except UnsafeDirectoryError as error:
+        return Finding("ML003", "error", str(error), str(state), error.hint)
+    if mode & 0o077:
+        return Finding(
+            "ML003", "warning", f"other users may look into it (mode {mode:o})", str(state), f"chmod 700 {STATE}"
+        )
+    return Finding("ML003", "ok", "only you may enter it", str(state))
+
+
+def nothing_runs(state: Path) -> Finding:
+    """Say that nothing runs, and whether a socket was left."""
+    for name in (address.SOCKET, address.POINTER):
+        if (state / name).exists():
+            what = "nothing runs; the socket is left from a run that was killed, and the next one replaces it"
+            return Finding("ML004", "note", what, str(state / name), "microlith run")
+    return Finding("ML004", "ok", "nothing runs")
+
+
+def store_path(url: str, root: Path) -> Path | None:
+    """Find the file that a store's url names; None when it names none."""
+    scheme, _, rest = url.partition(":")
+    name = rest.partition("?")[0]
+    return root / name if scheme == "sqlite" and name else None
+
+
+def unhandled(names: Sequence[str]) -> Finding:
+    """Name the commands and queries that nobody handles."""
+    if not names:
+        return Finding("ML006", "ok", "every command and query has a handler")
+    return Finding("ML006", "note", f"nobody handles {', '.join(names)}", fix=f"microlith describe {names[0]}")
+
+
+def file(path: Path | None, events: int) -> Iterator[Finding]:
+    """Say how large the store's file and its write-ahead log are."""
+    if path is None:
+        yield Finding("ML007", "ok", "the store is in memory: it ends with the process")
+        return
+    if not path.exists():
+        yield Finding("ML007", "ok", "the store is not there yet; it is made at the first start", str(path))
+        return
+    size, log = path.stat().st_size, _size(Path(f"{path}-wal"))
+    yield Finding("ML007", "ok", f"{events:,} events in {_bytes(size)}", str(path))
+    if log > LARGEST_WAL:
+        what = f"the write-ahead log has {_bytes(log)}: something reads the file without end, or it was killed often"
+        yield Finding("ML008", "warning", what, f"{path}-wal", "close what has the file open, then: microlith run")
+    else:
+        yield Finding("ML008", "ok", f"the write-ahead log has {_bytes(log)}", f"{path}-wal")
+
+
+def engine(engine: str) -> Iterator[Finding]:
+    """Say which SQLite keeps the store; nothing of another engine."""
+    name, _, number = engine.partition(" ")
+    if name != "SQLite":
+        return
+    known = tuple(int(part) for part in number.split(".") if part.isdigit())
+    if known < SOUND_SQLITE:
+        what = (
+            f"{engine}; before {'.'.join(map(str, SOUND_SQLITE))} several connections that write could damage the log"
+        )
+        yield Finding("ML009", "note", f"{what}, and microlith has one", fix="use a Python with a newer SQLite")
+    else:
+        yield Finding("ML009", "ok", engine)
+
+
+def durability(kind: str) -> Finding:
+    """Say what survives a power cut."""
+    if kind == "fast":
+        return Finding(
+            "ML010", "note", "fast: a power cut may take the newest commits", fix="leave out ?durability=fast"
+        )
+    said = {"durable": "durable: what was accepted survives a power cut", "memory": "in memory: nothing survives"}
+    return Finding("ML010", "ok", said.get(kind, kind))
+
+
+def projections(rows: Sequence[Mapping[str, Any]], head: int, *, runs: bool) -> Iterator[Finding]:
+    """Name the projections that stopped or lag."""
+    troubled = False
+    for row in rows:
+        name, behind = row["name"], head - int(row["checkpoint"])
+        if row["error"]:
+            troubled = True
+            what = f"{name} stopped before position {int(row['checkpoint']) + 1}: {row['error']}"
+            fix = f"correct it and start again, or build it anew: microlith replay projection {name}"
+            yield Finding("ML011", "error", what, fix=fix)
+        elif behind > 0:
+            troubled = True
+            what = f"{name} is {behind:,} events behind"
+            fix = f"microlith replay projection {name}" if runs else "microlith run"
+            yield Finding("ML011", "warning" if runs else "note", what, fix=fix)
+    if not troubled:
+        yield Finding("ML011", "ok", f"{len(rows)} projections, all up to the newest event")
+
+
+def dead_letters(count: int) -> Finding:
+    """Say how many messages were given up."""
+    if not count:
+        return Finding("ML012", "ok", "no dead letters")
+    return Finding("ML012", "warning", f"dead letters: {count:,}", fix="microlith dead-letters")
+
+
+def trace_log(state: Path) -> Finding:
+    """Say how large the trace log is."""
+    size = _size(state / CURRENT) + _size(state / PREVIOUS)
+    return Finding(
+        "ML013", "ok", f"the trace log has {_bytes(size)} of at most {_bytes(2 * LIMIT)}", str(state / CURRENT)
+    )
+
+
+def told(trouble: Any) -> str:
+    """An error as the supervisor tells it, on one line."""
+    if not isinstance(trouble, dict):
+        return str(trouble)
+    place = f"{trouble['file']}:{trouble['line']}: " if trouble.get("file") else ""
+    return f"{place}{trouble.get('message', '')}"
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _bytes(count: int) -> str:
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"

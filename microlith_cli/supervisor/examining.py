@@ -1,0 +1,57 @@
+"""The verbs about the store's health: where it stands, and whether every checksum in it is right.
+
+`verify` reads the whole log beside the work that goes on, and slows nobody but the disk.
+
+Mends nothing.
+"""
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from microlith import Microlith
+from microlith_cli.config import masked
+from microlith_cli.errors import DONE
+
+Line = dict[str, Any]
+
+MOST_LETTERS = 10_000
+"""Dead letters are counted up to here."""
+_PAGE = 500
+_PROGRESS_SECONDS = 0.05
+
+
+async def standing(app: Microlith) -> Line:
+    """Say where the store stands: its url, how many events, each projection, how many dead letters."""
+    store = app.store
+    if store.failure is None:
+        await store.flush()
+    letters, last = 0, 0
+    while letters < MOST_LETTERS and (page := await store.dead_letters(after=last, limit=_PAGE)):
+        letters, last = letters + len(page), page[-1].sequence
+    projections = [
+        {"name": each.name, "checkpoint": each.checkpoint, "error": each.error}
+        for each in await store.projection_states()
+    ]
+    said: Line = {"url": masked(app.store_url), "durability": store.durability, "engine": store.engine}
+    said |= {"head": await store.head(), "projections": projections, "dead_letters": letters}
+    said["failure"] = None if store.failure is None else str(store.failure)
+    return {"store": said, "end": True, "exit": DONE}
+
+
+async def verified(app: Microlith, reply: Callable[[Line], None]) -> Line:
+    """Walk the log and say how many events are sound.
+
+    Raises:
+        CorruptionError: Names the first that is not.
+    """
+    last = 0.0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal last
+        now = monotonic()
+        if done >= total or now - last >= _PROGRESS_SECONDS:
+            last = now
+            reply({"progress": {"done": done, "total": total}})
+
+    return {"verified": await app.store.verify(progress), "end": True, "exit": DONE}
