@@ -55,7 +55,9 @@ class LinesScreen:
             if fact.get("type") == "microlith.handled" and data.get("outcome") in {"failed", "timeout"}:
                 error = data.get("error", {})
                 where = f" ({error['file']}:{error['line']})" if "file" in error else ""
-                said = f"{data['handler']} failed on {data['message']}: {error.get('type')}: {error.get('message')}{where}"
+                said = (
+                    f"{data['handler']} failed on {data['message']}: {error.get('type')}: {error.get('message')}{where}"
+                )
                 plain.complain(plain.escape(said))
 
     def note(self, text: str) -> None:
