@@ -22,7 +22,7 @@ from microlith.serialization import MessageTypes
 
 VERSION = 1
 _REMEMBERED_SECONDS = 7 * 24 * 3600
-_PAGE = 1000
+_PAGE = 500
 
 
 def open_log(session: Session, path: Path, types: MessageTypes, durability: Literal["durable", "fast"]) -> LogState:

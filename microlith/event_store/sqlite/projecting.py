@@ -19,7 +19,7 @@ from microlith.event_store.sqlite.rows import LIVE, SHADOW, SQLiteRows, create_t
 from microlith.event_store.sqlite.session import Session
 from microlith.event_store.sqlite.statements import statements
 
-PAGE = 1000
+PAGE = 500  # larger pages fall out of the processor's cache and take longer for each event
 
 
 class ProjectionRaisedError(Exception):

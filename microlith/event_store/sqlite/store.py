@@ -48,7 +48,7 @@ from microlith.messages import Message
 from microlith.serialization import MessageTypes
 
 _MOST_AT_ONCE = 1000
-_PAGE = 1000
+_PAGE = 500
 
 Way = tuple[StoredType, str | None, str]
 
