@@ -34,7 +34,7 @@ from microlith.event_store.records import AppendedEvent, StoredType
 from microlith.messages import Message
 from microlith.serialization import MessageTypes
 
-REMEMBERED = 2_000
+REMEMBERED = 500_000
 """How many ids of settled commands are remembered at least; twice as many at most."""
 PAGE = 1000
 
