@@ -175,18 +175,18 @@ async def direct(items: int, turn: int) -> float:
 
 def contestants(items: int) -> list[Contestant]:
     """Everyone who can run here."""
+
+    def followed(*, reading: bool) -> Callable[[], float]:
+        return lambda: asyncio.run(microlith_followed(3 * items, TURN, reading=reading))
+
     return [
         Contestant("bare loop", lambda: asyncio.run(bare(items, TURN)), "deque, ids, envelope"),
         Contestant("microlith", lambda: asyncio.run(microlith(items, TURN)), "receipt, trace, dead letters, waits"),
         Contestant("bare loop, burst", lambda: asyncio.run(bare(items, items)), "all queued first"),
         Contestant("microlith, burst", lambda: asyncio.run(microlith(items, items)), "all queued first"),
         Contestant("microlith, awaited", lambda: asyncio.run(microlith_awaited(items)), "each receipt awaited"),
-        Contestant("microlith, traced", lambda: asyncio.run(microlith_followed(items, TURN, reading=True)), "followed"),
-        Contestant(
-            "microlith, stalled viewer",
-            lambda: asyncio.run(microlith_followed(items, TURN, reading=False)),
-            "never reads",
-        ),
+        Contestant("microlith, traced", followed(reading=True), f"{3 * items:,}, followed"),
+        Contestant("microlith, stalled viewer", followed(reading=False), f"{3 * items:,}, followed, never read"),
         Contestant("direct await", lambda: asyncio.run(direct(items, TURN)), "no queue, no ids"),
         *_mediatr(items),
         *_bubus(),

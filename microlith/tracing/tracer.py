@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from linecache import getline
 from pathlib import Path
-from time import monotonic, time
+from time import monotonic, thread_time, time
 from types import TracebackType
 from typing import Any
 
@@ -29,8 +29,10 @@ logger = logging.getLogger("microlith")
 
 _SENT, _HANDLED = 0, 1
 _INTERVAL = 0.03
-_SHARE = 0.05
+_SHARE = 0.03
 """Share of the loop's time that the tracer may take while it is behind."""
+_SHARE_OF_REST = 0.2
+"""The same, of the time in which the loop's thread had nothing to do."""
 _FOLLOWER_LIMIT = 5_000
 _REMEMBERED = 500
 """How many messages, and how many handlings, are remembered."""
@@ -99,7 +101,7 @@ class Tracer:
         dropped: Facts dropped because the application was faster than the tracer may be.
     """
 
-    def __init__(self, types: MessageTypes, source: str, *, limit: int = 10_000) -> None:
+    def __init__(self, types: MessageTypes, source: str, *, limit: int = 5_000) -> None:
         self._types = types
         self._source = source
         self._limit = limit
@@ -111,6 +113,7 @@ class Tracer:
         self._followers: list[Follower] = []
         self._sequence = 0
         self._wall_minus_monotonic = time() - monotonic()
+        self._worked = thread_time()
         self._timer: asyncio.TimerHandle | None = None
         self.dropped = 0
 
@@ -187,7 +190,9 @@ class Tracer:
         return sorted({h.handler for h in self._handled if h.ended > since and h.ended - h.started > seconds})
 
     def _tick(self) -> None:
-        self._publish(_INTERVAL * _SHARE)
+        worked, self._worked = self._worked, thread_time()
+        rest = _INTERVAL - (self._worked - worked)
+        self._publish(max(_INTERVAL * _SHARE, rest * _SHARE_OF_REST))
         self._timer = asyncio.get_running_loop().call_later(_INTERVAL, self._tick)
 
     def _publish(self, budget: float) -> None:
