@@ -53,14 +53,15 @@ class MemoryEventStore:
     def __init__(self, types: MessageTypes) -> None:
         self._types = types
         self._log: list[RecordedEvent] = []
-        self._event_ids: set[str] = set()
+        # Ids are kept in dictionaries without values: unlike a set, one of those is no work for the garbage collector.
+        self._event_ids: dict[str, None] = {}
         self._streams: dict[str, list[RecordedEvent]] = {}
         self._correlations: dict[str, list[RecordedEvent]] = {}
         self._pending: dict[str, Envelope[Any]] = {}
         self._numbered: dict[str, int] = {}
         self._sequence = 0
-        self._settled: set[str] = set()
-        self._settled_before: set[str] = set()
+        self._settled: dict[str, None] = {}
+        self._settled_before: dict[str, None] = {}
         self._checkpoints: dict[str, tuple[int, set[int]]] = {}
         self._attempts: dict[tuple[str, str], int] = {}
         self._dead_letters = MemoryDeadLetters(types)
@@ -128,9 +129,9 @@ class MemoryEventStore:
         """Settle a command whose handler ended well and sent nothing."""
         message_id = envelope.message_id
         self._pending.pop(message_id, None)
-        self._settled.add(message_id)
+        self._settled[message_id] = None
         if len(self._settled) >= REMEMBERED:
-            self._settled, self._settled_before = set(), self._settled
+            self._settled, self._settled_before = {}, self._settled
         if self._attempts:
             self._attempts.pop(("", message_id), None)
 
@@ -260,7 +261,7 @@ class MemoryEventStore:
         siblings = self._streams.setdefault(stream, [])
         event = AppendedEvent(envelope, stored, self._types, len(self._log), stream, len(siblings))
         self._log.append(event)
-        self._event_ids.add(envelope.message_id)
+        self._event_ids[envelope.message_id] = None
         siblings.append(event)
         self._correlations.setdefault(envelope.correlation_id, []).append(event)
         return event

@@ -34,7 +34,7 @@ _SHARE = 0.03
 _SHARE_OF_REST = 0.2
 """The same, of the time in which the loop's thread had nothing to do."""
 _FOLLOWER_LIMIT = 5_000
-_REMEMBERED = 500
+_REMEMBERED = 256
 """How many messages, and how many handlings, are remembered."""
 
 
