@@ -8,6 +8,7 @@ Knows no message types; what a field may hold is decided in `serialization`.
 
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 MAX_BYTES = 1024 * 1024
@@ -16,6 +17,8 @@ _MAX_DIGITS = 20
 _BIGGEST = 2**63 - 1
 
 MASK = "***"
+_LONG_NAME = 100
+"""Characters from which on it is not remembered whether a name is a secret's: keys come from outside."""
 _SECRET_NAMES = (
     "password",
     "passwd",
@@ -88,14 +91,14 @@ def depth_of(data: bytes) -> int:
 
 def is_secret_name(name: str) -> bool:
     """Tell whether a field of this name is masked wherever it is shown, whatever its type."""
-    plain = name.lower().replace("_", "").replace("-", "")
-    return any(word in plain for word in _SECRET_NAMES)
+    return _holds_secret_word(name) if len(name) > _LONG_NAME else _remembered_holds_secret_word(name)
 
 
 def redact(value: Any, name: str = "") -> Any:
     """Copy decoded JSON with every text below a secret name replaced by a mask, at any depth."""
     if isinstance(value, dict):
-        return {key: redact(item, f"{name}.{key}" if is_secret_name(name) else str(key)) for key, item in value.items()}
+        above = f"{name}." if is_secret_name(name) else ""
+        return {key: redact(item, f"{above}{key}") for key, item in value.items()}
     if isinstance(value, list):
         return [redact(item, name) for item in value]
     if isinstance(value, str) and (is_secret_name(name) or value == "**********"):
@@ -111,6 +114,14 @@ def scrub(text: str, secrets: Iterable[str]) -> str:
             for form in (secret, repr(secret)[1:-1], quoted):
                 text = text.replace(form, MASK)
     return text
+
+
+def _holds_secret_word(name: str) -> bool:
+    plain = name.lower().replace("_", "").replace("-", "")
+    return any(word in plain for word in _SECRET_NAMES)
+
+
+_remembered_holds_secret_word = lru_cache(maxsize=1024)(_holds_secret_word)
 
 
 def _as_text(raw: bytes | str) -> tuple[str, bytes]:

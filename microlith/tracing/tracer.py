@@ -31,7 +31,7 @@ _SENT, _HANDLED = 0, 1
 _INTERVAL = 0.03
 _SHARE = 0.03
 """Share of the loop's time that the tracer may take while it is behind."""
-_SHARE_OF_REST = 0.2
+_SHARE_OF_REST = 0.1
 """The same, of the time in which the loop's thread had nothing to do."""
 _FOLLOWER_LIMIT = 5_000
 _REMEMBERED = 256

@@ -165,3 +165,8 @@ def test_a_name_two_components_share_must_be_written_with_the_component(types: M
 def test_a_name_is_never_more_than_a_name(types: MessageTypes, name: str):
     with pytest.raises(UnknownTypeError):
         types.find(name)
+
+
+@pytest.mark.parametrize("name", ["password", "x" * 200 + "_Pass-Word"], ids=["short", "long"])
+def test_secret_name_is_recognised_however_long_it_is(name: str):
+    assert [redact({name: "hush"}) for _ in range(2)] == [{name: "***"}] * 2
