@@ -5,6 +5,7 @@ dispatch; another loop may not.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar, overload
 
@@ -57,7 +58,7 @@ class Subscription:
         self._cancel()
 
 
-class Bus:
+class Bus(ABC):
     """Carries messages of one kind."""
 
     kind: ClassVar[Kind]
@@ -214,9 +215,10 @@ class Bus:
                 self._known[wanted] = classes
         return classes
 
+    @abstractmethod
     async def _look_back(self, delivery: Delivery, wait: Wait) -> None:
         """Show a wait what its correlation has seen already; each bus knows where to look."""
-        raise NotImplementedError
+        ...
 
     def _checked(self, cls: type[Message]) -> type[Message]:
         bus = "query" if cls.__kind__ == "response" else cls.__kind__
