@@ -18,7 +18,7 @@ from microlith import correlated
 from microlith.event_store import open_event_store
 from microlith.event_store.protocol import Committed, EventStore, Unit
 
-PAGE = 1000
+PAGE = 500
 
 
 def fill_bare(folder: Path, items: int) -> None:

@@ -33,27 +33,27 @@ def runs(way: Callable[..., Coroutine[Any, Any, float]], *arguments: object) -> 
 def test_dispatch_is_not_far_behind_a_bare_loop():
     ours, bare = (runs(way, 10_000, bench_dispatch.TURN) for way in (bench_dispatch.microlith, bench_dispatch.bare))
 
-    assert compared(ours, bare) >= 0.2
+    assert compared(ours, bare) >= 0.22
 
 
 def test_dispatch_is_not_slowed_down_much_by_a_follower():
     followed = runs(partial(bench_dispatch.microlith_followed, reading=True), 10_000, bench_dispatch.TURN)
     alone = runs(bench_dispatch.microlith, 10_000, bench_dispatch.TURN)
 
-    assert compared(followed, alone) >= 0.5
+    assert compared(followed, alone) >= 0.6
 
 
 @pytest.mark.parametrize("waiters", [1, 1_000])
 def test_waits_are_not_far_behind_a_dictionary_of_futures(waiters: int):
     ours, bare = (runs(way, 3_000, waiters) for way in (bench_waits.microlith, bench_waits.bare))
 
-    assert compared(ours, bare) >= 0.22
+    assert compared(ours, bare) >= 0.25
 
 
 def test_cost_of_a_wait_hardly_grows_with_the_number_of_waits():
     many, one = runs(bench_waits.microlith, 10_000, 10_000), runs(bench_waits.microlith, 3_000, 1)
 
-    assert compared(many, one) >= 1 / 4
+    assert compared(many, one) >= 0.35
 
 
 def test_append_is_not_far_behind_a_bare_group_commit():
@@ -71,7 +71,7 @@ def test_replay_is_not_far_behind_bare_validation(tmp_path: Path):
 
     ours, bare = runs(bench_replay.typed, tmp_path, 5_000), partial(bench_replay.bare, tmp_path, 5_000)
 
-    assert compared(ours, bare) >= 0.35
+    assert compared(ours, bare) >= 0.42
 
 
 @pytest.mark.parametrize("question", ["--help", "--version"])
@@ -79,4 +79,4 @@ def test_tool_answers_nearly_as_soon_as_python_starts(question: str):
     ours = partial(bench_cli_startup.processor_time, bench_cli_startup.microlith(question))
     bare = partial(bench_cli_startup.processor_time, [sys.executable, "-c", "pass"])
 
-    assert compared(ours, bare) >= 0.4
+    assert compared(ours, bare) >= 0.5
