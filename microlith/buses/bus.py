@@ -146,6 +146,8 @@ class Bus(ABC):
         """Wait for the first message of one of several types, by name or class, in a correlation.
 
         Finds a message that came before the call as well as one that comes after.
+        How far back: events without limit, from the log; responses among the newest 10,000; commands
+        among the newest 256 messages of the process.
 
         Args:
             correlation_id: Such as `envelope.correlation_id` or `receipt.correlation_id`.
