@@ -243,7 +243,8 @@ class WaitTimeout(MicrolithError, TimeoutError):  # noqa: N818 (the name is publ
 
     Attributes:
         report: What did happen: `arrived` (type names), `ran` (handler and outcome), `running`
-            (handler and milliseconds so far), `missing` (type names), `could_emit` (type name to handlers).
+            (handler and milliseconds so far), `waiting` (handler, message, and how many are queued there),
+            `missing` (type names), `could_emit` (type name to handlers).
     """
 
     def __init__(self, wanted: Sequence[str], correlation_id: str, timeout: float, report: Mapping[str, Any]) -> None:
@@ -257,6 +258,12 @@ class WaitTimeout(MicrolithError, TimeoutError):  # noqa: N818 (the name is publ
         if report.get("running"):
             said.append(
                 "Still running: " + ", ".join(f"{r['handler']} ({r['ms']:.0f} ms)" for r in report["running"]) + "."
+            )
+        if report.get("waiting"):
+            said.append(
+                "Not begun: "
+                + ", ".join(f"{r['handler']} ({r['message']}, {r['queued']} queued)" for r in report["waiting"])
+                + "."
             )
         if report.get("ran"):
             said.append("Ran: " + ", ".join(f"{r['handler']} ({r['outcome']})" for r in report["ran"]) + ".")

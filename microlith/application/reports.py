@@ -1,37 +1,45 @@
 """Reports: what a wait that ran out of time is told about its correlation."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from time import monotonic
 from typing import Any, TypeVar
 
+from microlith.context import Handling
 from microlith.delivery import Delivery
+from microlith.envelope import Envelope
 from microlith.errors import WaitTimeout
+from microlith.handlers.lanes import Lane
 from microlith.messages import Message, Query, response_type
 from microlith.waits import Wait, question_key
 
 T = TypeVar("T")
 
+_LOOKED_THROUGH = 10_000
+"""Messages of a queue that are looked through for those of a correlation."""
+
 
 def explain_timeouts(
     delivery: Delivery, emits: Mapping[type[Message], Sequence[str]], waits: list[Wait]
 ) -> list[BaseException]:
-    """Make the error for each of some waits that expired together: what arrived, ran, still runs, and is missing."""
+    """Make the error for each of some waits that expired together: what arrived, ran, runs, waits, and is missing."""
     correlations = {wait.correlation_id for wait in waits}
     ran = delivery.tracer.handlings_of(correlations)
     sent = delivery.tracer.messages_of(correlations)
     running = running_handlers(delivery, correlations)
+    queues = _Queues(delivery)
     errors: list[BaseException] = []
     for wait in waits:
         watched = delivery.waits.watched[wait.correlation_id]
         envelopes = _each_once(sent.get(wait.correlation_id, ()), watched.sent)
         missing = wait.missing or _response_wanted(wait, envelopes)
+        handled = _each_once(ran.get(wait.correlation_id, ()), watched.handled)
+        at_work = running.get(wait.correlation_id, [])
         report = {
             "arrived": [type(envelope.message).__name__ for envelope in envelopes],
-            "ran": [
-                {"handler": h.handler, "outcome": h.outcome, "ms": (h.ended - h.started) * 1000}
-                for h in _each_once(ran.get(wait.correlation_id, ()), watched.handled)
-            ],
-            "running": running.get(wait.correlation_id, []),
+            "ran": [{"handler": h.handler, "outcome": h.outcome, "ms": (h.ended - h.started) * 1000} for h in handled],
+            "running": at_work,
+            "waiting": queues.of(envelopes, handled, at_work),
             "missing": [cls.__name__ for cls in missing],
             "could_emit": {cls.__name__: list(emits.get(cls, ())) for cls in missing},
         }
@@ -58,6 +66,36 @@ def running_handlers(delivery: Delivery, correlations: set[str] | None = None) -
                 }
                 found.setdefault(handling.envelope.correlation_id, []).append(entry)
     return found
+
+
+class _Queues:
+    """The queues of handlers, looked through at most once for all waits that expire together."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+        self._queued: dict[Lane, set[str]] = {}
+
+    def of(
+        self, envelopes: Sequence[Envelope[Any]], handled: Sequence[Handling], at_work: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """List which messages still wait for which handler, and how many messages wait there in all."""
+        begun = {(one.handler, one.envelope.message_id) for one in handled}
+        begun |= {(one["handler"], one["message_id"]) for one in at_work}
+        return [
+            {"handler": lane.name, "message": route.entry.name, "queued": len(lane.queue)}
+            for envelope in envelopes
+            for route in [self._delivery.routes.of(type(envelope.message))]
+            for lane in route.lanes
+            if (lane.name, envelope.message_id) not in begun and self._waits(lane, envelope.message_id)
+        ]
+
+    def _waits(self, lane: Lane, message_id: str) -> bool:
+        queued = self._queued.get(lane)
+        if queued is None:
+            first = islice(lane.queue, _LOOKED_THROUGH)
+            self._queued[lane] = queued = {handling.envelope.message_id for handling in first}
+        # Of a queue that is longer than is looked through, the rest was not handled either.
+        return message_id in queued or lane.catching_up or len(lane.queue) > _LOOKED_THROUGH
 
 
 def _each_once(lately: Sequence[T], watched: Sequence[T]) -> list[T]:

@@ -146,8 +146,9 @@ class Bus(ABC):
         """Wait for the first message of one of several types, by name or class, in a correlation.
 
         Finds a message that came before the call as well as one that comes after.
-        How far back: events without limit, from the log; responses among the newest 10,000; commands
-        among the newest 256 messages of the process.
+        How far back: events without limit, from the log; responses among the newest 10,000; commands that
+        wait for their handler without limit, and among the newest 10,000 that handlers have sent. What else
+        was handled is not kept: a command may hold a password.
 
         Args:
             correlation_id: Such as `envelope.correlation_id` or `receipt.correlation_id`.

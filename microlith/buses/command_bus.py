@@ -4,7 +4,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, ClassVar, overload
 
 from microlith.buses.bus import DEFAULT_WAIT, A, B, Bus, C, D, Wanted
-from microlith.buses.event_bus import look_back
+from microlith.buses.event_bus import look_back, look_for_failure
 from microlith.context import correlated
 from microlith.delivery import Delivery
 from microlith.envelope import Envelope
@@ -67,5 +67,6 @@ class CommandBus(Bus):
             delivery.waits.close(wait)
 
     async def _look_back(self, delivery: Delivery, wait: Wait) -> None:
-        for record in delivery.tracer.sent_in(wait.correlation_id):
-            wait.offer(record)
+        for envelope in delivery.commands_of(wait.correlation_id):
+            wait.offer(envelope)
+        await look_for_failure(delivery, wait)

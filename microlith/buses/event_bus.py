@@ -26,6 +26,11 @@ async def look_back(delivery: Delivery, wait: Wait) -> None:
         for event in recorded:
             if event.type in names:
                 wait.offer(event.envelope)
+    await look_for_failure(delivery, wait)
+
+
+async def look_for_failure(delivery: Delivery, wait: Wait) -> None:
+    """Tell a wait that found nothing the failure that its correlation has come to, if any."""
     if wait.future.done():
         return
     recent = delivery.failed.get(wait.correlation_id)

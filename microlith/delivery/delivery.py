@@ -6,8 +6,8 @@ One direction: dispatch, accept, deliver. What a handler returns comes back in t
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Sequence
 from threading import get_ident
 from typing import Any
 
@@ -27,6 +27,7 @@ logger = logging.getLogger("microlith")
 
 _ANSWERS_KEPT = 10_000
 _FAILURES_KEPT = 1_000
+_COMMANDS_KEPT = 10_000
 _DUPLICATE = Acceptance.DUPLICATE
 _UNDER_WAY = Acceptance.UNDER_WAY
 
@@ -40,6 +41,7 @@ class Delivery:
         answers: The newest responses, and failures of queries, by correlation id; bounded.
         failed: The newest failures of other handlers, likewise: a wait that begins before a failure is
             committed finds it here.
+        caused: The newest commands that handlers sent; bounded.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Delivery:
         self.retrying = Retrying(store, routes)
         self.answers: OrderedDict[str, Envelope[Any] | BaseException] = OrderedDict()
         self.failed: OrderedDict[str, BaseException] = OrderedDict()
+        self.caused: deque[Envelope[Any]] = deque(maxlen=_COMMANDS_KEPT)
 
     def is_here(self) -> bool:
         """Tell whether the caller runs on the application's loop.
@@ -139,6 +142,8 @@ class Delivery:
         watched = self.waits.watched.get(envelope.correlation_id)
         if watched is not None:
             watched.offer(envelope)
+        if envelope.depth and route.kind == "command":
+            self.caused.append(envelope)
         for lane in lanes:
             if position is not None and lane.durable:
                 self._deliver_event(lane, envelope, position)
@@ -146,6 +151,18 @@ class Delivery:
                 lane.push(envelope)  # there was room when it was accepted: what is recorded now must be handled
             else:
                 logger.error("%s missed %s: its queue is full", lane.name, route.entry.name)
+
+    def commands_of(self, correlation_id: str) -> Iterator[Envelope[Any]]:
+        """Yield the commands of a correlation that are known: all that wait for their handler, and the newest others."""
+        for envelope in self.caused:
+            if envelope.correlation_id == correlation_id:
+                yield envelope
+        yield from self.tracer.sent_in(correlation_id)
+        for lane in self.routes.lanes():
+            if lane.spec.message.__kind__ == "command":
+                for handling in lane.unfinished():
+                    if handling.envelope.correlation_id == correlation_id:
+                        yield handling.envelope
 
     def answer(self, correlation_id: str, answer: Envelope[Any] | BaseException) -> None:
         """Remember a response, or why there is none, for a wait that begins later."""

@@ -185,6 +185,10 @@ class Lane:
         """Whether a message is between the queue and its commit."""
         return any(slot.handling is not None for slot in self.slots)
 
+    def unfinished(self) -> list[Handling]:
+        """List what is being handled or waits for it, in order."""
+        return [slot.handling for slot in self.slots if slot.handling is not None] + list(self.queue)
+
     @property
     def catching_up(self) -> bool:
         """Whether there is more in the log that it has to read."""

@@ -157,6 +157,80 @@ async def test_timeout_tells_what_ran_what_runs_and_who_could_have_answered():
     assert "Still running: accounts.slow" in str(error)
 
 
+async def test_timeout_names_the_handler_that_has_not_begun_and_how_much_waits_there():
+    async with make_shop() as app:
+        app.command_bus.dispatch(SlowCommand(seconds=30))
+        app.command_bus.dispatch(SlowCommand(seconds=30))
+        with pytest.raises(WaitTimeout) as caught:
+            await app.command_bus.execute(SlowCommand(seconds=0), until=SlowDoneEvent, timeout=0.1)
+        await app.stop(drain=0)
+
+    assert caught.value.report["running"] == []
+    assert caught.value.report["waiting"] == [{"handler": "accounts.slow", "message": "SlowCommand", "queued": 2}]
+    assert "Not begun: accounts.slow (SlowCommand, 2 queued)" in str(caught.value)
+
+
+async def test_timeout_names_no_handler_as_waiting_that_has_ended():
+    async with make_shop() as app:
+        with pytest.raises(WaitTimeout) as caught:
+            await app.command_bus.execute(OpenAccount(email="a@b.c"), until=SlowDoneEvent, timeout=0.1)
+
+    assert caught.value.report["waiting"] == []
+    assert "Not begun" not in str(caught.value)
+
+
+@pytest.mark.parametrize("store", ["memory:", "sqlite:{}/events.db"])
+async def test_wait_for_on_the_command_bus_finds_a_command_that_waits_behind_thousands(store, tmp_path):
+    async with make_shop(store=store.format(tmp_path)) as app:
+        app.command_bus.dispatch(SlowCommand(seconds=30))
+        sought = app.command_bus.dispatch(SlowCommand(seconds=0.125))
+        for _ in range(2_000):
+            app.command_bus.dispatch(SlowCommand(seconds=0))
+
+        found = await app.command_bus.wait_for(sought.correlation_id, "SlowCommand", timeout=5)
+
+        await app.stop(drain=0, finish_queues=False)
+    assert found == SlowCommand(seconds=0.125)
+
+
+async def test_wait_for_on_the_command_bus_finds_what_an_earlier_process_accepted(tmp_path):
+    store = f"sqlite:{tmp_path}/events.db"
+    async with make_shop(store=store) as app:
+        app.command_bus.dispatch(SlowCommand(seconds=30))
+        sought = await app.command_bus.dispatch(SlowCommand(seconds=0.125))
+        await app.stop(drain=0, finish_queues=False)
+
+    async with make_shop(store=store) as app:
+        found = await app.command_bus.wait_for(sought.correlation_id, SlowCommand, timeout=5)
+
+        await app.stop(drain=0, finish_queues=False)
+    assert found == SlowCommand(seconds=0.125)
+
+
+async def test_wait_for_on_the_command_bus_finds_what_a_handler_sent_long_ago():
+    async with make_shop() as app:
+        app.event_bus.subscribe(AccountOpenedEvent, lambda _event: SlowCommand(seconds=0))
+        receipt = app.command_bus.dispatch(OpenAccount(email="a@b.c"))
+        await app.event_bus.wait_for(receipt.correlation_id, SlowDoneEvent)
+        for _ in range(1_000):
+            app.command_bus.dispatch(SlowCommand(seconds=0))
+        await app.idle()
+
+        found = await app.command_bus.wait_for(receipt.correlation_id, SlowCommand, timeout=0.1)
+
+    assert found == SlowCommand(seconds=0)
+
+
+async def test_a_wait_on_the_command_bus_that_begins_after_the_failure_is_told():
+    async with make_shop() as app:
+        receipt = app.command_bus.dispatch(FailCommand(text="no"))
+        with pytest.raises(HandlerFailedError):
+            await app.event_bus.wait_for(receipt.correlation_id, SlowDoneEvent)
+
+        with pytest.raises(HandlerFailedError):
+            await app.command_bus.wait_for(receipt.correlation_id, SlowCommand, timeout=5)
+
+
 async def test_a_late_result_is_found_by_a_second_wait():
     async with make_shop() as app:
         receipt = app.command_bus.dispatch(SlowCommand(seconds=0.2))
