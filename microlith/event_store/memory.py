@@ -114,7 +114,7 @@ class MemoryEventStore:
             if envelope.message.__kind__ == "command":
                 self._pending[envelope.message_id] = envelope
             else:
-                events.append(self._append(envelope, unit.stream))
+                events.append(self._append(envelope, _stream(unit, envelope.message_id)))
         if settlement is not None:
             self._settle(settlement)
         self._projections.apply(events)
@@ -146,6 +146,15 @@ class MemoryEventStore:
         """Read one stream in order, after a stream position."""
         begin = max(after, -1) + 1
         return self._streams.get(stream, [])[begin : begin + limit]
+
+    async def newest(self, stream: str) -> RecordedEvent | None:
+        """Read the last event of a stream."""
+        events = self._streams.get(stream)
+        return events[-1] if events else None
+
+    async def is_recorded(self, message_id: str) -> bool:
+        """Tell whether an event with this message id is in the log."""
+        return message_id in self._event_ids
 
     async def read_all(
         self, *, after: int = -1, limit: int = 500, types: Collection[str] | None = None
@@ -244,16 +253,24 @@ class MemoryEventStore:
         return message_id in self._settled or message_id in self._settled_before
 
     def _conflict(self, unit: Unit, envelopes: Collection[Envelope[Any]]) -> PositionConflictError | None:
-        if unit.expected_position is None:
+        if unit.expected_position is None and unit.places is None:
             return None
+        expected = unit.expected_position
         for envelope in envelopes:
             if envelope.message.__kind__ != "command":
-                stream = unit.stream or self._types.of(type(envelope.message)).component
-                actual = len(self._streams.get(stream, ())) - 1
-                if actual != unit.expected_position:
-                    return PositionConflictError(stream, unit.expected_position, actual)
-                return None
+                place = unit.places.get(envelope.message_id) if unit.places else None
+                if place is not None:
+                    conflict = self._stale(place.stream, place.expected_position)
+                else:
+                    conflict = self._stale(unit.stream or self._types.of(type(envelope.message)).component, expected)
+                    expected = None  # the first one of the unit's stream speaks for all
+                if conflict is not None:
+                    return conflict
         return None
+
+    def _stale(self, stream: str, expected: int | None) -> PositionConflictError | None:
+        actual = len(self._streams.get(stream, ())) - 1
+        return None if expected is None or expected == actual else PositionConflictError(stream, expected, actual)
 
     def _append(self, envelope: Envelope[Message], stream: str | None) -> AppendedEvent:
         stored = self._stored.get(type(envelope.message)) or self._store_type(type(envelope.message))
@@ -302,3 +319,8 @@ class MemoryEventStore:
         if finished and checkpoint > before:
             finished = {above for above in finished if above > checkpoint}
         self._checkpoints[handler] = (checkpoint, finished)
+
+
+def _stream(unit: Unit, message_id: str) -> str | None:
+    place = unit.places.get(message_id) if unit.places else None
+    return unit.stream if place is None else place.stream

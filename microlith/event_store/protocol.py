@@ -26,6 +26,7 @@ __all__ = [
     "Key",
     "KeyType",
     "PendingCommand",
+    "Place",
     "Projecting",
     "ProjectionState",
     "Rebuilt",
@@ -182,6 +183,21 @@ class Settlement:
         self.letter = letter
 
 
+class Place:
+    """Where one event of a unit goes, when that is not where the others go.
+
+    Attributes:
+        stream: Name of its stream.
+        expected_position: Last position in that stream before the unit (-1: the stream must be new; None: no check).
+    """
+
+    __slots__ = ("expected_position", "stream")
+
+    def __init__(self, stream: str, expected_position: int | None = None) -> None:
+        self.stream = stream
+        self.expected_position = expected_position
+
+
 class Unit:
     """One all-or-nothing write: messages to accept, and the settlement of the message that caused them.
 
@@ -190,9 +206,10 @@ class Unit:
         settlement: What is settled by the same commit; None for messages from outside.
         stream: Stream of the events; None: each goes to the stream named by its component.
         expected_position: Last stream position the writer has read (-1: the stream must be new; None: no check).
+        places: Streams of single events, by message id; the others go where `stream` says. None for most.
     """
 
-    __slots__ = ("envelopes", "expected_position", "settlement", "stream")
+    __slots__ = ("envelopes", "expected_position", "places", "settlement", "stream")
 
     def __init__(
         self,
@@ -200,11 +217,13 @@ class Unit:
         settlement: Settlement | None = None,
         stream: str | None = None,
         expected_position: int | None = None,
+        places: Mapping[str, Place] | None = None,
     ) -> None:
         self.envelopes = envelopes
         self.settlement = settlement
         self.stream = stream
         self.expected_position = expected_position
+        self.places = places
 
 
 class Committed:
@@ -365,6 +384,14 @@ class EventStore(Protocol):
 
     async def read(self, stream: str, *, after: int = -1, limit: int = 500) -> list[RecordedEvent]:
         """Read one stream in order, from the stream position after `after`."""
+        ...
+
+    async def newest(self, stream: str) -> RecordedEvent | None:
+        """Read the last event of a stream; None when the stream is empty."""
+        ...
+
+    async def is_recorded(self, message_id: str) -> bool:
+        """Tell whether an event with this message id is in the log."""
         ...
 
     async def read_all(

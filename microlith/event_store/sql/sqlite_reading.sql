@@ -14,6 +14,13 @@ WHERE position > ? AND kind IN (SELECT value FROM json_each(?)) ORDER BY positio
 SELECT position, kind, CAST(head AS BLOB), data, crc FROM events
 WHERE stream = ? AND stream_position > ? ORDER BY stream_position LIMIT ?
 
+-- name: select_newest
+SELECT position, kind, CAST(head AS BLOB), data, crc FROM events
+WHERE stream = ? ORDER BY stream_position DESC LIMIT 1
+
+-- name: select_event_id
+SELECT 1 FROM events WHERE message_id = ?
+
 -- name: select_correlation
 SELECT position, kind, CAST(head AS BLOB), data, crc FROM events WHERE correlation_id = ? ORDER BY position
 

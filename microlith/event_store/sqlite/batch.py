@@ -7,7 +7,7 @@ with the ids looked up.
 Begins and ends no transaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import time
 from typing import Any
 from zlib import crc32
@@ -16,7 +16,7 @@ from pydantic_core import to_json
 
 from microlith.envelope import Envelope
 from microlith.errors import PositionConflictError, StoreError
-from microlith.event_store.protocol import Committed, Done, RecordedEvent, Settlement
+from microlith.event_store.protocol import Committed, Done, Place, RecordedEvent, Settlement
 from microlith.event_store.records import MICROSECONDS, AppendedEvent, StoredType
 from microlith.event_store.sqlite.codec import chained, row_crc
 from microlith.event_store.sqlite.letter_plan import LetterPlan
@@ -46,9 +46,10 @@ class Write:
         letter: The payload for a dead letter, when the settlement is one of failure.
         expected: Last stream position that the writer of the unit has read.
         done: Who to tell; None for a settlement that nobody waits for.
+        places: Streams of single events, with what is expected of them; None for most.
     """
 
-    __slots__ = ("done", "expected", "letter", "messages", "settlement")
+    __slots__ = ("done", "expected", "letter", "messages", "places", "settlement")
 
     def __init__(
         self,
@@ -57,12 +58,14 @@ class Write:
         letter: bytes | None = None,
         expected: int | None = None,
         done: Done | None = None,
+        places: Mapping[str, Place] | None = None,
     ) -> None:
         self.messages = messages
         self.settlement = settlement
         self.letter = letter
         self.expected = expected
         self.done = done
+        self.places = places
 
 
 def storable(text: str) -> str:
@@ -133,8 +136,8 @@ class Batch:
         duplicates: Sequence[str] = ()
         if self._known is not None:
             messages, duplicates = self._without_known(messages, self._known)
-        if write.expected is not None:
-            conflict = self._conflict(messages, write.expected)
+        if write.expected is not None or write.places is not None:
+            conflict = self._conflict(messages, write.expected, write.places or {})
             if conflict is not None:
                 if self._known is None:
                     raise LookUpIdsError
@@ -198,12 +201,19 @@ class Batch:
                 fresh[message_id] = one
         return list(fresh.values()), duplicates
 
-    def _conflict(self, messages: Sequence[Prepared], expected: int) -> PositionConflictError | None:
-        stream = next((one[4] for one in messages if one[4] is not None), None)
-        if stream is None:
-            return None
-        actual = self._stream_head(stream)
-        return None if actual == expected else PositionConflictError(stream, expected, actual)
+    def _conflict(
+        self, messages: Sequence[Prepared], expected: int | None, places: Mapping[str, Place]
+    ) -> PositionConflictError | None:
+        for one in messages:
+            stream, place = one[4], places.get(one[0].message_id)
+            if stream is None:
+                continue
+            wanted = expected if place is None else place.expected_position
+            if place is None:
+                expected = None  # the first one of the unit's stream speaks for all
+            if wanted is not None and (actual := self._stream_head(stream)) != wanted:
+                return PositionConflictError(stream, wanted, actual)
+        return None
 
     def _stream_head(self, stream: str) -> int:
         head = self._streams.get(stream)

@@ -140,6 +140,21 @@ class LogReader:
                 raise CorruptionError(f"stream {stream!r}", f"the event at stream position {expected} is missing")
         return events
 
+    def newest(self, stream: str) -> RecordedEvent | None:
+        """Read the last event of a stream.
+
+        Raises:
+            CorruptionError: It is damaged, or stands elsewhere.
+        """
+        events = self._events(self._run(self._sql["select_newest"], (stream,)))
+        if events and events[0].stream != stream:
+            raise misplaced(events[0].position)
+        return events[0] if events else None
+
+    def is_recorded(self, message_id: str) -> bool:
+        """Tell whether an event with this message id is in the log."""
+        return bool(self._run(self._sql["select_event_id"], (message_id,)))
+
     def correlation(self, correlation_id: str) -> list[RecordedEvent]:
         """Read one correlation in order.
 

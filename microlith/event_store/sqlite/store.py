@@ -156,12 +156,19 @@ class SQLiteEventStore:
         try:
             if settlement is None and self._writer.waiting >= WAITING_LIMIT:
                 raise StoreBusyError(self._writer.waiting)
-            messages = [self._prepare(envelope, unit.stream) for envelope in unit.envelopes]
+            places = unit.places
+            if places is None:
+                messages = [self._prepare(envelope, unit.stream) for envelope in unit.envelopes]
+            else:
+                messages = [
+                    self._prepare(one, places[one.message_id].stream if one.message_id in places else unit.stream)
+                    for one in unit.envelopes
+                ]
         except MicrolithError as error:
             done(None, error)
         else:
             letter = None if settlement is None else self._letter(settlement)
-            self._writer.put(Write(messages, settlement, letter, unit.expected_position, done))
+            self._writer.put(Write(messages, settlement, letter, unit.expected_position, done, places))
 
     def settle(self, settlement: Settlement) -> None:
         """Settle a message whose handler sent nothing; committed within a few milliseconds."""
@@ -187,6 +194,14 @@ class SQLiteEventStore:
         if limit > _MOST_AT_ONCE:
             return await asyncio.to_thread(self._reader.stream, stream, after, limit)
         return self._reader.stream(stream, after, limit)
+
+    async def newest(self, stream: str) -> RecordedEvent | None:
+        """Read the last event of a stream."""
+        return self._reader.newest(stream)
+
+    async def is_recorded(self, message_id: str) -> bool:
+        """Tell whether an event with this message id is in the log."""
+        return self._reader.is_recorded(message_id)
 
     async def read_all(
         self, *, after: int = -1, limit: int = 500, types: Collection[str] | None = None

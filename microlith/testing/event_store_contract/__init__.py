@@ -17,6 +17,7 @@ import pytest
 
 from microlith.testing.event_store_contract.appending import AppendingContract
 from microlith.testing.event_store_contract.burying import BuryingContract
+from microlith.testing.event_store_contract.placing import PlacingContract
 from microlith.testing.event_store_contract.projecting import ProjectingContract
 from microlith.testing.event_store_contract.reading import ReadingContract
 from microlith.testing.event_store_contract.settling import SettlingContract
@@ -25,7 +26,9 @@ from microlith.testing.event_store_contract.stock import MakeStore, StoreUnderTe
 __all__ = ["EventStoreContract", "StoreUnderTest"]
 
 
-class EventStoreContract(AppendingContract, SettlingContract, BuryingContract, ProjectingContract, ReadingContract):
+class EventStoreContract(
+    AppendingContract, PlacingContract, SettlingContract, BuryingContract, ProjectingContract, ReadingContract
+):
     """Derive a class whose name begins with Test and give it the fixture `make_store`."""
 
     @pytest.fixture
