@@ -140,7 +140,7 @@ class MessageTypes:
         try:
             return entry.cls.model_validate_json(to_json(data))
         except (ValidationError, PydanticSerializationError, ValueError) as error:
-            raise _payload_error(entry, error) from None
+            raise payload_error(entry.cls, error) from None
 
     def encode(self, message: Message) -> bytes:
         """Write a message as JSON for the store or a transport, secrets in clear.
@@ -185,7 +185,7 @@ class MessageTypes:
         try:
             return entry.cls.__pydantic_validator__.validate_json(data)  # type: ignore[no-any-return]
         except ValidationError as error:
-            raise _payload_error(entry, error) from None
+            raise payload_error(entry.cls, error) from None
 
     def cloud_event(self, envelope: Envelope[Any], source: str, *, show_secrets: bool = False) -> dict[str, Any]:
         """Show a message as a CloudEvents 1.0 object, ready for JSON.
@@ -216,9 +216,9 @@ def shown_fields(message: Message) -> dict[str, Any]:
     return masked
 
 
-def reveal(model: BaseModel) -> dict[str, Any]:
-    """Return a model's fields as decoded JSON with its secrets in clear."""
-    dumped: dict[str, Any] = model.model_dump(mode="json")
+def reveal(model: BaseModel, *, warnings: bool = True) -> dict[str, Any]:
+    """Return a model's fields as decoded JSON with its secrets in clear; values that do not fit are warned about."""
+    dumped: dict[str, Any] = model.model_dump(mode="json", warnings=warnings)
     _reveal_into(model, dumped)
     return dumped
 
@@ -276,20 +276,21 @@ def _upcast(entry: MessageType, version: int, data: bytes) -> Message:
             shape = entry.upcasters[step](shape)
         return entry.cls.model_validate_json(to_json(shape))
     except ValidationError as error:
-        raise _payload_error(entry, error) from None
+        raise payload_error(entry.cls, error) from None
     except Exception as error:
         problem = f"version {version} could not be read through the upcasters: {type(error).__name__}"
         raise PayloadError(entry.name, [{"field": "", "problem": problem, "nearest": None}]) from error
 
 
-def _payload_error(entry: MessageType, error: Exception) -> PayloadError:
+def payload_error(cls: type[Message], error: Exception) -> PayloadError:
+    """Say what does not fit a message class, field by field; no value is quoted."""
     if not isinstance(error, ValidationError):
-        return PayloadError(entry.name, [{"field": "", "problem": "cannot be read as JSON", "nearest": None}])
+        return PayloadError(cls.__name__, [{"field": "", "problem": "cannot be read as JSON", "nearest": None}])
     problems = []
     for item in error.errors(include_url=False, include_input=False, include_context=False):
         field = ".".join(str(part) for part in item["loc"])
         unknown = item["type"] == "extra_forbidden"
-        known = [name for name in entry.cls.model_fields if name != field]
+        known = [name for name in cls.model_fields if name != field]
         problems.append(
             {
                 "field": field,
@@ -297,4 +298,4 @@ def _payload_error(entry: MessageType, error: Exception) -> PayloadError:
                 "nearest": nearest(field, known) if unknown else None,
             }
         )
-    return PayloadError(entry.name, problems)
+    return PayloadError(cls.__name__, problems)
