@@ -29,8 +29,9 @@
 Every error says what went wrong, with which value, and in `hint` what to do.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 
 
@@ -42,6 +43,7 @@ def text_of(error: BaseException | None) -> str:
         return f"its text could not be made: {type(unsaid).__name__}"
 
 
+_KIND = re.compile(r"(?<=.)_?(?:command|event|request|query|response|raised)$", re.IGNORECASE)
 _NAME_SHOWN = 100
 """Characters of a name that was given and not found."""
 
@@ -59,10 +61,15 @@ class MicrolithError(Exception):
 
 
 def nearest(name: str, names: Collection[str]) -> str | None:
-    """Find the name that was most likely meant, or None when none is close."""
-    lowered = {known.lower(): known for known in names}
-    close = get_close_matches(name.lower(), lowered, n=1, cutoff=0.55)
-    return lowered[close[0]] if close else None
+    """Find the name that was most likely meant, or None when none is close.
+
+    What a name says of its kind does not count: two commands are not alike for being commands.
+    """
+    stems: dict[str, list[str]] = {}
+    for known in names:
+        stems.setdefault(_KIND.sub("", known).lower(), []).append(known)
+    close = get_close_matches(_KIND.sub("", name).lower(), stems, n=1, cutoff=0.55)
+    return max(stems[close[0]], key=lambda known: SequenceMatcher(None, known, name).ratio()) if close else None
 
 
 class WiringError(MicrolithError):

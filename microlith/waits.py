@@ -90,7 +90,7 @@ class Watched:
     __slots__ = ("handled", "open", "sent", "waits")
 
     def __init__(self) -> None:
-        self.waits: list[Wait] = []
+        self.waits: dict[Wait, None] = {}
         self.open = 0
         self.sent: list[Envelope[Any]] = []
         self.handled: list[Handling] = []
@@ -154,7 +154,7 @@ class Waits:
             self.watched[correlation_id] = watched = Watched()
         watched.open += 1
         if key is None:
-            watched.waits.append(wait)
+            watched.waits[wait] = None
         else:
             self._questions.setdefault(key, []).append(wait)
         wait.bucket = bucket
@@ -214,7 +214,7 @@ class Waits:
         if not watched.open:
             del self.watched[wait.correlation_id]
         elif wait.key is None:
-            watched.waits.remove(wait)
+            del watched.waits[wait]
         if wait.key is not None:
             asked = self._questions[wait.key]
             asked.remove(wait)

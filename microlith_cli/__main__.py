@@ -37,6 +37,11 @@ def _say(text: str) -> int:
     except BrokenPipeError:
         # Whoever read has enough; the interpreter must not complain when it closes stdout again.
         sys.stdout = None
+    except OSError as error:  # such as a full disk
+        sys.stdout = None
+        if sys.stderr is not None:
+            sys.stderr.write(f"error The output could not be written: {error.strerror}.\n")
+        return 1
     return 0
 
 

@@ -14,6 +14,7 @@
     │   ├── NoAnswerError             something listens and says nothing
     │   ├── WrongProtocolError        something listens and speaks otherwise
     │   └── ConnectionLostError       it went away before it had answered
+    ├── OutputError             what was to be shown could not be written
     └── RefusedError            the running microlith refused; its own error, carried here
 
 The runtime has a tree of its own, `microlith.errors`: it is not imported here, because a client of a
@@ -49,6 +50,16 @@ class ToolError(Exception):
         """Show it the way it travels: type, message, and hint when there is one."""
         shown = {"type": type(self).__name__, "message": str(self)}
         return {**shown, "hint": self.hint} if self.hint else shown
+
+
+class OutputError(ToolError):
+    """What was to be shown could not be written, such as into a file on a full disk. What was done is done."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(
+            f"The output could not be written: {error.strerror or error}.",
+            hint="What the command did is done; look where its output goes.",
+        )
 
 
 def nearest(name: str, names: Sequence[str]) -> str | None:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from microlith_cli import VERSION
 from microlith_cli.commands import GLOBAL_OPTIONS, HELP, RAW, TABLE
@@ -19,6 +19,7 @@ from microlith_cli.errors import (
     SAID_NO,
     TIMED_OUT,
     WRONG_USAGE,
+    OutputError,
     ToolError,
     UnknownNameError,
     UsageError,
@@ -56,6 +57,10 @@ def run(arguments: list[str]) -> int:
     plain.settings.as_json = "--json" in arguments
     try:
         return _run(arguments)
+    except OutputError as error:
+        _close_quietly(sys.stdout)
+        plain.complain_error(str(error), error.hint)
+        return error.exit
     except ToolError as error:
         return _fail(error.as_dict(), error.exit)
     except KeyboardInterrupt:
@@ -197,10 +202,10 @@ def _fail(error: Mapping[str, Any], code: int) -> int:
     return code
 
 
-def _close_quietly() -> None:
-    """Keep the interpreter from complaining, when it ends, about a pipe that nobody reads."""
+def _close_quietly(*streams: TextIO) -> None:
+    """Keep the interpreter from complaining, when it ends, about a stream that takes nothing; both by default."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in streams or (sys.stdout, sys.stderr):
         if stream is not None:
             os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

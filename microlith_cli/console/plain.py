@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TextIO
 
+from microlith_cli.errors import OutputError
+
 ColorChoice = Literal["auto", "always", "never"]
 
 # C0 and C1 but for tab and newline, DEL, what reorders or hides text, line separators, lone surrogates.
@@ -118,7 +120,12 @@ def write(stream: TextIO | None, text: str) -> None:
         return
     line = text + "\n"
     try:
-        stream.write(line)
-    except UnicodeEncodeError:  # a terminal that is not UTF-8
-        stream.write(line.encode(stream.encoding or "ascii", "backslashreplace").decode(stream.encoding or "ascii"))
-    stream.flush()  # a closed pipe is noticed here, and `main` leaves without a word
+        try:
+            stream.write(line)
+        except UnicodeEncodeError:  # a terminal that is not UTF-8
+            stream.write(line.encode(stream.encoding or "ascii", "backslashreplace").decode(stream.encoding or "ascii"))
+        stream.flush()
+    except BrokenPipeError:
+        raise  # `main` leaves without a word
+    except OSError as error:
+        raise OutputError(error) from error

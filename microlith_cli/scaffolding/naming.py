@@ -72,6 +72,8 @@ def component_name(name: str) -> str:
     _check_package("a component", name)
     if name == "app":
         _refuse("a component", name, "the application is in app.py", "Name it by what it is about.")
+    if name in sys.stdlib_module_names or name in _IMPORTED | _BESIDE:
+        _refuse("a component", name, "an import of that name would be read as something else", f"Try {name}_desk.")
     if hasattr(builtins, name) or name in _TYPES:
         _refuse("a component", name, "it would hide Python's own name", "Name it by what it is about.")
     return name

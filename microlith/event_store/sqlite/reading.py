@@ -132,7 +132,7 @@ class LogReader:
         Raises:
             CorruptionError: An event is damaged or missing.
         """
-        events = self._events(self._run(self._sql["select_stream"], (stream, after, limit)))
+        events = self._events(self._run(self._sql["select_stream"], (_text(stream), after, limit)))
         for expected, event in enumerate(events, after + 1):
             if event.stream != stream:
                 raise misplaced(event.position)
@@ -161,7 +161,7 @@ class LogReader:
         Raises:
             CorruptionError: An event is damaged, or does not belong there.
         """
-        events = self._events(self._run(self._sql["select_correlation"], (correlation_id,)))
+        events = self._events(self._run(self._sql["select_correlation"], (_text(correlation_id),)))
         for event in events:
             if event.correlation_id != correlation_id:
                 raise misplaced(event.position)
@@ -202,7 +202,7 @@ class LogReader:
 
     def failure(self, correlation_id: str) -> tuple[str, str, str] | None:
         """Return (handler, message type, error text) of the first dead letter of a correlation."""
-        found = self._run(self._sql["select_failure"], (correlation_id,))
+        found = self._run(self._sql["select_failure"], (_text(correlation_id),))
         return found[0] if found else None
 
     def dead_letters(self, after: int, limit: int) -> list[DeadLetter]:
@@ -228,3 +228,8 @@ class LogReader:
         there = {position for (position,) in self._run(self._sql["select_positions"], (after, count))}
         gap = next((position for position in range(after + 1, after + 1 + count) if position not in there), None)
         return None if gap is None else missing(gap)
+
+
+def _text(sought: str) -> str:
+    """Make a text that is no Unicode fit to be looked for; nothing is stored under it, so nothing is found."""
+    return sought.encode("utf-8", "backslashreplace").decode()

@@ -1,6 +1,7 @@
 """Waiting: before and after, first and all, and what is left of a wait afterwards."""
 
 import asyncio
+from time import process_time
 
 import pytest
 
@@ -320,6 +321,15 @@ async def test_waiting_for_a_name_nobody_declares_says_which_is_near():
         assert "AccountOpenedEvent" in caught.value.hint
 
 
+@pytest.mark.parametrize("correlation_id", ["\ud800", "\0", "", "x" * 1_000_000, "%", "'; DROP TABLE events"])
+@pytest.mark.parametrize("store", ["memory:", "sqlite:{}/events.db"])
+async def test_an_id_that_no_message_has_is_waited_for_in_vain(store, tmp_path, correlation_id):
+    async with make_shop(store=store.format(tmp_path)) as app:
+        for bus, wanted in ((app.event_bus, SlowDoneEvent), (app.command_bus, SlowCommand)):
+            with pytest.raises(WaitTimeout):
+                await bus.wait_for(correlation_id, wanted, timeout=0.01)
+
+
 async def test_waiting_on_the_wrong_bus_is_refused():
     async with make_shop() as app:
         with pytest.raises(WrongBusError):
@@ -351,4 +361,21 @@ async def test_a_timeout_that_is_no_number_of_seconds_is_refused_and_leaves_noth
         with pytest.raises(ValueError, match="number of seconds"):
             await app.event_bus.wait_for("nothing", SlowDoneEvent, timeout=timeout)
 
+        assert app.waits == 0
+
+
+async def test_ten_thousand_waits_on_one_correlation_end_together_and_quickly():
+    async with make_shop() as app:
+        command = correlated(OpenAccount(email="a@b.c"))
+        waits = [
+            asyncio.create_task(app.event_bus.wait_for(command.correlation_id, AccountOpenedEvent))
+            for _ in range(10_000)
+        ]
+        await asyncio.sleep(0)
+        begun = process_time()
+        app.command_bus.dispatch(command)
+
+        assert len(await asyncio.gather(*waits)) == 10_000
+
+        assert process_time() - begun < 1  # 0.1 s; closing each by a search of all would take several
         assert app.waits == 0

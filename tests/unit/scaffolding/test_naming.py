@@ -52,7 +52,7 @@ def test_app_name_is_refused(name):
     assert caught.value.exit == 2
 
 
-@pytest.mark.parametrize("name", [*HOSTILE, "app", "list", "str", "id", "date"])
+@pytest.mark.parametrize("name", [*HOSTILE, "app", "list", "str", "id", "date", "os", "microlith", "tests"])
 def test_component_name_is_refused(name):
     with pytest.raises(InvalidNameError):
         naming.component_name(name)
