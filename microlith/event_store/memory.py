@@ -7,13 +7,15 @@ Keeps nothing when its process ends.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 from time import monotonic
 from typing import Any, Literal
 
 from microlith.envelope import Envelope
 from microlith.errors import PositionConflictError, StoreError
+from microlith.event_store.event_copy import EventCopy
+from microlith.event_store.memory_copies import MemoryCopies, check_copies
 from microlith.event_store.memory_dead_letters import MemoryDeadLetters
 from microlith.event_store.memory_projections import MemoryProjections
 from microlith.event_store.protocol import (
@@ -245,6 +247,26 @@ class MemoryEventStore:
         if progress is not None:
             progress(len(self._log), len(self._log))
         return len(self._log)
+
+    async def restore(self, copies: Iterable[EventCopy]) -> int:
+        """Append copies of events as they were recorded elsewhere, all or none; return how many.
+
+        Raises:
+            RestoreError: One does not continue the log; nothing was written.
+        """
+        checked = check_copies(copies, lambda stream: len(self._streams.get(stream, ())) - 1, self._is_known)
+        before, making = len(self._log) - 1, MemoryCopies(self._types)
+        for copy in checked:
+            event = making.event(copy, len(self._log))
+            self._log.append(event)
+            self._event_ids[copy.message_id] = None
+            self._streams.setdefault(copy.stream, []).append(event)
+            self._correlations.setdefault(copy.correlation_id, []).append(event)
+        self._projections.apply(self._log[before + 1 :])
+        for handler, (checkpoint, finished) in self._checkpoints.items():
+            if checkpoint == before:
+                self._checkpoints[handler] = (len(self._log) - 1, finished)
+        return len(checked)
 
     def _is_known(self, message_id: str) -> bool:
         return message_id in self._pending or self._is_settled_command(message_id) or message_id in self._event_ids

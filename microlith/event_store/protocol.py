@@ -6,13 +6,14 @@ that are accepted but not handled yet, and the read models with their checkpoint
 Knows streams, positions and bytes; knows no handlers and no buses.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Literal, Protocol
 
 from microlith.envelope import Envelope
 from microlith.errors import StoreError
 from microlith.event_store.dead_letter import DeadLetter
+from microlith.event_store.event_copy import EventCopy
 from microlith.event_store.tables import Column, Key, KeyType, RowReader, RowWriter, TableSpec
 from microlith.messages import Message
 
@@ -22,6 +23,7 @@ __all__ = [
     "Committed",
     "DeadLetter",
     "Done",
+    "EventCopy",
     "EventStore",
     "Key",
     "KeyType",
@@ -469,6 +471,18 @@ class EventStore(Protocol):
 
         Raises:
             HandlerFailedError: The projection raised; the old rows keep serving.
+        """
+        ...
+
+    async def restore(self, copies: Iterable[EventCopy]) -> int:
+        """Append copies of events as they were recorded elsewhere, all or none; return how many.
+
+        For a store that no handlers work on. Positions go on from the head; projections are brought up to date; every
+        handler that is at the head is at the new one afterwards, so that none takes history for news. `copies` is read
+        on any thread; when it raises, nothing is written.
+
+        Raises:
+            RestoreError: One does not continue its stream, or has an id that was there; or a handler is behind.
         """
         ...
 

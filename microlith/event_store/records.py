@@ -19,7 +19,7 @@ from microlith.messages import Message
 from microlith.serialization import MessageTypes
 
 MICROSECONDS = 1_000_000
-_LATEST = 253_402_300_799  # the end of the year 9999, the last a calendar can show
+LATEST = 253_402_300_799  # the end of the year 9999, the last a calendar can show
 _NUL = "\\u0000"
 _quoted: Callable[[str], str] = encode_basestring_ascii
 
@@ -149,7 +149,7 @@ def write_facts(envelope: Envelope[Any]) -> str:
         UnsafePayloadError: A text in it holds a NUL or is not Unicode, or its time is none.
     """
     causation = envelope.causation_id
-    if not 0 <= envelope.time <= _LATEST:
+    if not 0 <= envelope.time <= LATEST:
         raise UnsafePayloadError(type(envelope.message).__name__, f"has the time {envelope.time!r}, which is no moment")
     text = (
         f"{_quoted(envelope.message_id)},{_quoted(envelope.correlation_id)},"

@@ -3,6 +3,9 @@
 -- name: insert_type
 INSERT OR IGNORE INTO types (component, type, version) VALUES (?, ?, ?)
 
+-- name: select_type
+SELECT kind FROM types WHERE component = ? AND type = ? AND version = ?
+
 -- name: insert_events
 INSERT INTO events (position, kind, head, data, checksum, crc) VALUES {rows}
 
@@ -21,6 +24,13 @@ ON CONFLICT (handler) DO UPDATE SET position = excluded.position
 
 -- name: insert_checkpoint
 INSERT OR IGNORE INTO checkpoints (handler, position) VALUES (?, ?)
+
+-- name: select_behind
+-- A handler that is not finished with everything up to a position.
+SELECT handler, position FROM checkpoints WHERE position < ? ORDER BY handler LIMIT 1
+
+-- name: move_checkpoints
+UPDATE checkpoints SET position = ? WHERE position = ?
 
 -- name: insert_finished
 INSERT OR IGNORE INTO finished (handler, position) VALUES {rows}
@@ -68,6 +78,9 @@ SELECT status FROM commands WHERE message_id = ?
 SELECT message_id FROM events WHERE message_id IN (SELECT value FROM json_each(?1))
 UNION ALL
 SELECT message_id FROM commands WHERE message_id IN (SELECT value FROM json_each(?1))
+
+-- name: select_ids_before
+SELECT message_id FROM events WHERE position < ? AND message_id IN (SELECT value FROM json_each(?))
 
 -- name: select_pending_ids
 SELECT message_id, sequence FROM commands WHERE status = 'pending'

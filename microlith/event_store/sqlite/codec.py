@@ -49,6 +49,24 @@ class StoredTypes:
             known = [one.type for one in self.by_number.values()]
             raise UnknownTypeError(entry.name, known, where="the opening of the store") from None
 
+    def named(self, component: str, type: str, version: int) -> StoredType | None:  # noqa: A002 (as in every record)
+        """Return the stored form of a type that was stored before, declared or not; None when it never was."""
+        return self._by_words.get((component, type, version))
+
+    def add(self, stored: StoredType, types: MessageTypes) -> StoredType:
+        """Take in a type that was numbered after the opening, under the words it is stored with."""
+        self._by_words[stored.component, stored.type, stored.version] = stored
+        self.by_number[stored.number] = stored
+        self.seeds[stored.number] = stored.seed
+        stored.resolve(types)
+        return stored
+
+    def forget(self, stored: StoredType) -> None:
+        """Take a type out again: its number was not kept."""
+        self._by_words = {words: one for words, one in self._by_words.items() if one is not stored}
+        self.by_number.pop(stored.number, None)
+        self.seeds.pop(stored.number, None)
+
     def numbers(self, names: Iterable[str]) -> list[int]:
         """Return the numbers of all types with one of these class names."""
         wanted = set(names)

@@ -53,6 +53,16 @@ class LogState:
         """Take over the stream heads of a committed batch."""
         self._streams.update(heads)
 
+    def restored(self, head: int, checksum: bytes) -> None:
+        """Take over copies of events that were committed; a handler that was at the head is at the new one."""
+        before = self.head
+        self.head = head
+        self.checksum = checksum
+        self._streams.clear()
+        for handler, position in self.checkpoints.items():
+            if position == before:
+                self.checkpoints[handler] = head
+
     def is_finished(self, handler: str, position: int) -> bool:
         """Tell whether a handler is finished with a position."""
         return position <= self.checkpoints.get(handler, -1) or position in self.finished.get(handler, ())

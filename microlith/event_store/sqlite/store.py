@@ -8,7 +8,7 @@ Decides nothing itself: see `writer` and `reading`.
 
 import asyncio
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from microlith.errors import (
     UnknownTypeError,
     WrongBusError,
 )
+from microlith.event_store.event_copy import EventCopy
 from microlith.event_store.protocol import (
     Acceptance,
     DeadLetter,
@@ -266,6 +267,16 @@ class SQLiteEventStore:
         self._check_process()
         async with self._rebuilding:
             return await rebuild(name, self._writer, self._reader, self._readers, progress)
+
+    async def restore(self, copies: Iterable[EventCopy]) -> int:
+        """Append copies of events as they were recorded elsewhere, in one transaction; return how many.
+
+        Raises:
+            RestoreError: One does not continue the log; nothing was written.
+        """
+        self._check_process()
+        async with self._rebuilding:
+            return await self._writer.do(lambda: self._writer.restore(copies))
 
     async def verify(self, progress: Callable[[int, int], None] | None = None) -> int:
         """Walk the whole log, check both checksums of every event, and the file's own structure.

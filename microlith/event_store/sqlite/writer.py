@@ -10,7 +10,7 @@ Reads nothing for others; see `reading`.
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from itertools import repeat
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from microlith.errors import StoreError, StoreUnavailableError, UnknownOutcomeError
+from microlith.event_store.event_copy import EventCopy
 from microlith.event_store.protocol import Committed, Projecting
 from microlith.event_store.sqlite.batch import Batch, LookUpIdsError, Recording, Write
 from microlith.event_store.sqlite.connection import connect_writer, judge, make_file
@@ -26,6 +27,7 @@ from microlith.event_store.sqlite.mark import Mark
 from microlith.event_store.sqlite.opening import open_log
 from microlith.event_store.sqlite.projecting import ProjectionRaisedError, Projections, Stopped
 from microlith.event_store.sqlite.reading import LogReader
+from microlith.event_store.sqlite.restoring import Restoring
 from microlith.event_store.sqlite.session import Session, WriteFailed
 from microlith.event_store.sqlite.state import LogState
 from microlith.serialization import MessageTypes
@@ -143,6 +145,28 @@ class Writer:
         return await asyncio.wrap_future(self.submit(work))
 
     # From here on, on the thread.
+
+    def restore(self, copies: Iterable[EventCopy]) -> int:
+        """Append copies of events, all or none, and bring the projections up to them, inside a job; return how many.
+
+        Raises:
+            RestoreError: One does not continue the log; nothing was written.
+        """
+        self.settle_left_over()
+        restoring = Restoring(self.session, self.state, self._types)
+        try:
+            restoring.run(copies)
+        except WriteFailed as failed:
+            self._note(failed)
+            raise failed.error from failed
+        self._mark.note(self.state.head, self.state.sequence)
+        reader = LogReader(self.session.run, self.state.numbered, self._types, lambda: self.state.head)
+        try:
+            self.projections.catch_up(reader, lambda: False)
+        except WriteFailed as failed:  # nothing may be folded after a gap; the next opening catches up
+            self.failure = failed.error
+            raise failed.error from failed
+        return restoring.count
 
     def transact(self, work: Callable[[], T]) -> T:
         """Run something as one transaction, inside a job."""

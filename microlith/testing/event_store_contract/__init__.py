@@ -20,6 +20,7 @@ from microlith.testing.event_store_contract.burying import BuryingContract
 from microlith.testing.event_store_contract.placing import PlacingContract
 from microlith.testing.event_store_contract.projecting import ProjectingContract
 from microlith.testing.event_store_contract.reading import ReadingContract
+from microlith.testing.event_store_contract.restoring import RestoringContract
 from microlith.testing.event_store_contract.settling import SettlingContract
 from microlith.testing.event_store_contract.stock import MakeStore, StoreUnderTest
 
@@ -27,7 +28,13 @@ __all__ = ["EventStoreContract", "StoreUnderTest"]
 
 
 class EventStoreContract(
-    AppendingContract, PlacingContract, SettlingContract, BuryingContract, ProjectingContract, ReadingContract
+    AppendingContract,
+    PlacingContract,
+    SettlingContract,
+    BuryingContract,
+    ProjectingContract,
+    ReadingContract,
+    RestoringContract,
 ):
     """Derive a class whose name begins with Test and give it the fixture `make_store`."""
 
