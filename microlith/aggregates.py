@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar, Unpack
 
 from pydantic import BaseModel, ConfigDict
 
+from microlith.context import Folding
 from microlith.errors import WiringError
 from microlith.event_store.protocol import EventStore
 from microlith.handlers.decisions import Decision, KeyedLocks
@@ -92,8 +93,9 @@ class Decider(Generic[S]):
 
     def fold(self, state: S, events: Iterable[Any]) -> S:
         """Apply events in order."""
-        for event in events:
-            state = self.evolve(state, event)
+        with Folding(self.name):
+            for event in events:
+                state = self.evolve(state, event)
         return state
 
     def decided(self, state: S, command: Command) -> list[Any]:

@@ -18,7 +18,7 @@ from microlith.errors import DiscoveryError, DuplicateNameError
 from microlith.handlers.declared import DEFAULT_TIMEOUT, HandlerSpec
 from microlith.handlers.retries import Retry
 from microlith.messages import Message, Query, is_message
-from microlith.projections import Projection, ReadModel
+from microlith.projections import ExternalProjection, Projection, ReadModel
 from microlith.serialization import Upcaster
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -49,7 +49,7 @@ class Component:
         self.name = name
         self.module: str = sys._getframe(1).f_globals.get("__name__", "__main__")  # noqa: SLF001 (no public way to the caller)
         self.handlers: list[HandlerSpec] = []
-        self.projections: list[Projection] = []
+        self.projections: list[Projection | ExternalProjection] = []
         self.deciders: list[Decider[Any]] = []
         self.resources: dict[Any, Callable[[], Any]] = {}
         self.upcasters: list[tuple[type[Message], int, Upcaster]] = []
@@ -97,17 +97,37 @@ class Component:
         """
         self.resources[resource] = factory
 
-    def projection(self, name: str, *rows: type[ReadModel]) -> Projection:
+    def projection(self, name: str, *rows: type[ReadModel], inline: bool = True) -> Projection:
         """Declare a projection: the read models it keeps, and with `.on(Event)` how events change them.
+
+        Args:
+            name: Unique in the component.
+            rows: The read models it keeps.
+            inline: Whether they change in the commit of the events, so that whoever waited for an event finds it in
+                them. Otherwise they follow a moment later, and commits do not wait for them.
 
         Raises:
             DuplicateNameError: This component has a projection of that name.
         """
-        if any(projection.short_name == name for projection in self.projections):
-            raise DuplicateNameError("projections", f"{self.name}.{name}", self.module, self.module)
-        projection = Projection(self.name, name, rows)
+        self._check_projection(name)
+        projection = Projection(self.name, name, rows, inline=inline)
         self.projections.append(projection)
         return projection
+
+    def external_projection(self, name: str) -> ExternalProjection:
+        """Declare a projection that keeps its rows in a database of yours; `.on(Event)` says how.
+
+        Raises:
+            DuplicateNameError: This component has a projection of that name.
+        """
+        self._check_projection(name)
+        projection = ExternalProjection(self.name, name)
+        self.projections.append(projection)
+        return projection
+
+    def _check_projection(self, name: str) -> None:
+        if any(projection.short_name == name for projection in self.projections):
+            raise DuplicateNameError("projections", f"{self.name}.{name}", self.module, self.module)
 
     def aggregate(self, aggregate: type[Aggregate], *, retry: Retry | None = None) -> Decider[Any]:
         """Declare an aggregate: its `@decides` methods become the handlers of their commands.

@@ -6,11 +6,12 @@ Knows envelopes only; no bus, no application.
 """
 
 from collections.abc import Mapping
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from time import time
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from microlith.envelope import Envelope
+from microlith.errors import SentWhileFoldingError
 from microlith.ids import new_id
 
 M = TypeVar("M")
@@ -97,13 +98,65 @@ class HandlingOfLetter(Handling):
         return again
 
 
+class Folding(Handling):
+    """Stands where a handling stands while events are folded: whatever would send by it, or wait, raises.
+
+    So the ways of sending need not look for it. A context manager: inside, `handling_now` is this. Tasks, and
+    threads that inherit the context, keep it for good.
+    """
+
+    __slots__ = ("_token",)
+
+    _token: Token[Handling | None]
+
+    def __init__(self, name: str) -> None:
+        self.handler = name
+        self.position = None
+
+    @property
+    def envelope(self) -> Envelope[Any]:  # type: ignore[override]
+        """Nothing is being handled.
+
+        Raises:
+            SentWhileFoldingError: Always.
+        """
+        raise SentWhileFoldingError(self.handler)
+
+    @property
+    def open(self) -> bool:  # type: ignore[override]
+        """Nothing goes out with anything.
+
+        Raises:
+            SentWhileFoldingError: Always.
+        """
+        raise SentWhileFoldingError(self.handler)
+
+    def __enter__(self) -> Self:
+        self._token = handling_now.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        handling_now.reset(self._token)
+
+
 handling_now: ContextVar[Handling | None] = ContextVar("microlith_handling", default=None)
+
+
+def refuse_while_folding() -> None:
+    """Raise if events are being folded here.
+
+    Raises:
+        SentWhileFoldingError: They are.
+    """
+    handling = handling_now.get()
+    if isinstance(handling, Folding):
+        raise SentWhileFoldingError(handling.handler)
 
 
 def current_envelope() -> Envelope[Any] | None:
     """Return the envelope of the message being handled here, or None outside a handler."""
     handling = handling_now.get()
-    return None if handling is None else handling.envelope
+    return None if handling is None or isinstance(handling, Folding) else handling.envelope
 
 
 def correlated(message: M, *, headers: Mapping[str, str] | None = None) -> Envelope[M]:
@@ -111,6 +164,9 @@ def correlated(message: M, *, headers: Mapping[str, str] | None = None) -> Envel
 
     Inside a handler the envelope inherits the correlation id of the message being handled and is
     caused by it; elsewhere it starts a correlation of its own.
+
+    Raises:
+        SentWhileFoldingError: A projection, or the state of an aggregate, is being folded here.
     """
     return enveloped(message, handling_now.get(), headers)
 

@@ -14,9 +14,11 @@
     ├── NotRunningError         a bus used before start or after stop
     ├── ForeignLoopError        a bus used from another event loop
     ├── BusFullError            more messages under way than the bus may hold
+    ├── SentWhileFoldingError   a projection or an aggregate's state sends or waits
     ├── CascadeTooDeepError     messages that cause messages without end
     ├── HandlerFailedError      a handler raised; its error is the cause
     ├── WaitTimeout             a wait ran out of time (also a TimeoutError)
+    ├── ProjectionsBehindError  projections did not get as far as they were waited for (also a TimeoutError)
     ├── ClosedError             the application stopped while somebody waited
     └── StoreError              the event store
         ├── PositionConflictError     another writer came first
@@ -219,6 +221,21 @@ class BusFullError(MicrolithError):
             hint="Await the receipt of each dispatch: that slows the sender to the speed of the handlers.",
         )
         self.limit = limit
+
+
+class SentWhileFoldingError(MicrolithError):
+    """Something was sent, or waited for, while events were folded: by a projection, or for the state of an aggregate.
+
+    Attributes:
+        name: The projection, such as "auth.users", or the aggregate.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} folds events, and what folds events may neither send nor wait; nothing was sent.",
+            hint="Events are folded again whenever that is useful. React in a handler: `@component.handles(Event)`.",
+        )
+        self.name = name
 
 
 class CascadeTooDeepError(MicrolithError):

@@ -14,7 +14,8 @@ from microlith.event_store.protocol import TableSpec
 from microlith.handlers.declared import HandlerSpec
 from microlith.handlers.injection import Resolver, plan_call
 from microlith.messages import Event, Message, Query, Response, response_type
-from microlith.projections import Projection, View
+from microlith.projections import ExternalProjection, Projection, View
+from microlith.projections.outside import Resolve
 from microlith.serialization import MessageTypes
 
 
@@ -33,7 +34,7 @@ class Wiring:
         self.components = find_components(components) if isinstance(components, str) else list(components)
         self.types = MessageTypes()
         self.handlers: list[HandlerSpec] = []
-        self.projections: list[Projection] = []
+        self.projections: list[Projection | ExternalProjection] = []
         self.emits: dict[type[Message], list[str]] = {}
         self._check_names()
         self._declare_messages()
@@ -43,7 +44,10 @@ class Wiring:
         self._check_handlers()
         self._check_upcasters()
         for projection in self.projections:
-            projection.wire()
+            if isinstance(projection, Projection):
+                projection.wire()
+            else:
+                projection.plan(self.providing(projection, _nothing))
 
     def resolver(self, spec: HandlerSpec, values: Callable[[Any, Any], Any]) -> Resolver:
         """Make what tells a handler's injection what an annotation stands for.
@@ -63,6 +67,17 @@ class Wiring:
                 table = self.table_of(component, get_args(annotation)[0])
                 return (False, None) if table is None else (True, values(annotation, table))
             if component is not None and _hashable(annotation) and annotation in component.resources:
+                return True, values(annotation, component)
+            return False, None
+
+        return resolve
+
+    def providing(self, projection: ExternalProjection, values: Callable[[Any, Any], Any]) -> Resolve:
+        """Make what tells an external projection which annotations its component provides for, and what that is."""
+        component = next(one for one in self.components if one.name == projection.component)
+
+        def resolve(annotation: Any) -> tuple[bool, Any]:
+            if _hashable(annotation) and annotation in component.resources:
                 return True, values(annotation, component)
             return False, None
 

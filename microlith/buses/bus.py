@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar, overload
 
-from microlith.context import enveloped, handling_now
+from microlith.context import enveloped, handling_now, refuse_while_folding
 from microlith.delivery import Delivery, Receipt
 from microlith.envelope import Envelope
 from microlith.errors import ForeignLoopError, NotRunningError, WrongBusError
@@ -80,12 +80,19 @@ class Bus(ABC):
             NoHandlerError: A command or query that nobody handles.
             BusFullError: Too many messages wait for their handler.
             CascadeTooDeepError: Messages keep causing messages.
+            SentWhileFoldingError: A projection, or the state of an aggregate, is being folded here.
         """
         delivery = self._host.delivery
         if delivery is None:
+            refuse_while_folding()
             raise NotRunningError(self._host.name)
         handling = handling_now.get()
-        envelope = message if isinstance(message, Envelope) else enveloped(message, handling)
+        if isinstance(message, Envelope):
+            envelope = message
+            if handling is not None:
+                refuse_while_folding()
+        else:
+            envelope = enveloped(message, handling)
         route = delivery.routes.get(type(envelope.message)) or delivery.routes.of(type(envelope.message))
         if route.kind != self.kind:
             raise WrongBusError(route.entry.name, route.kind, self.kind)
@@ -239,7 +246,9 @@ class Bus(ABC):
     def _delivery(self) -> Delivery:
         delivery = self._host.delivery
         if delivery is None:
+            refuse_while_folding()
             raise NotRunningError(self._host.name)
         if not delivery.is_here():
+            refuse_while_folding()
             raise ForeignLoopError(self._host.name)
         return delivery

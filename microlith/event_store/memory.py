@@ -26,6 +26,7 @@ from microlith.event_store.protocol import (
     PendingCommand,
     Projecting,
     ProjectionState,
+    Reached,
     Rebuilt,
     RecordedEvent,
     RowReader,
@@ -39,6 +40,8 @@ from microlith.serialization import MessageTypes
 REMEMBERED = 500_000
 """How many ids of settled commands are remembered at least; twice as many at most."""
 PAGE = 1000
+SLICE = 100
+"""Events that are folded at a time into a projection that is not inline."""
 
 _RECORDED = Acceptance.RECORDED
 _UNDER_WAY = Acceptance.UNDER_WAY
@@ -119,7 +122,8 @@ class MemoryEventStore:
                 events.append(self._append(envelope, _stream(unit, envelope.message_id)))
         if settlement is not None:
             self._settle(settlement)
-        self._projections.apply(events)
+        if events:
+            self._projections.apply(events)
         done(Committed(events, duplicates), None)
 
     def settle(self, settlement: Settlement) -> None:
@@ -224,6 +228,42 @@ class MemoryEventStore:
     def rows(self) -> RowReader:
         """Reads the live read models."""
         return self._projections.rows
+
+    def reached(self, name: str) -> Reached:
+        """Return how far a projection has come."""
+        projection = self._projections.find(name)
+        return Reached(projection.checkpoint, projection.error)
+
+    def watch(self, grown: Callable[[], None]) -> None:
+        """Have a function called soon after each commit that appended events."""
+        loop, soon = asyncio.get_running_loop(), False
+
+        def now() -> None:
+            nonlocal soon
+            soon = False
+            grown()
+
+        def tell() -> None:
+            nonlocal soon
+            if not soon:
+                soon = True
+                loop.call_soon(now)
+
+        self._projections.watch(tell)
+
+    async def advance(self, name: str, limit: int = 500) -> Reached:
+        """Fold the next events into a projection that is not inline."""
+        reached, end = self.reached(name), len(self._log) - 1
+        while reached.error is None and reached.checkpoint < end and limit > 0:
+            before = reached.checkpoint
+            reached = self._projections.advance(name, self._log, min(limit, SLICE))
+            limit -= max(reached.checkpoint - before, 1)
+            await asyncio.sleep(0)  # let live writes go on
+        return reached
+
+    async def note_reached(self, name: str, checkpoint: int, error: str | None = None) -> None:
+        """Note how far a projection has come that keeps its rows elsewhere."""
+        self._projections.note(name, checkpoint, error)
 
     async def projection_states(self) -> list[ProjectionState]:
         """Return where every projection stands."""

@@ -14,6 +14,8 @@ from microlith.envelope import Envelope
 from microlith.errors import StoreError
 from microlith.event_store.dead_letter import DeadLetter
 from microlith.event_store.event_copy import EventCopy
+from microlith.event_store.projecting import Projecting, ProjectionState, Reached, Rebuilt
+from microlith.event_store.recorded_event import RecordedEvent
 from microlith.event_store.tables import Column, Key, KeyType, RowReader, RowWriter, TableSpec
 from microlith.messages import Message
 
@@ -31,6 +33,7 @@ __all__ = [
     "Place",
     "Projecting",
     "ProjectionState",
+    "Reached",
     "Rebuilt",
     "RecordedEvent",
     "RowReader",
@@ -39,85 +42,6 @@ __all__ = [
     "TableSpec",
     "Unit",
 ]
-
-
-class RecordedEvent(Protocol):
-    """One event as it stands in the log. The message is decoded when first asked for."""
-
-    @property
-    def position(self) -> int:
-        """Global position: place in the whole log, from 0, without gaps, in commit order."""
-        ...
-
-    @property
-    def stream(self) -> str:
-        """Stream it stands in."""
-        ...
-
-    @property
-    def stream_position(self) -> int:
-        """Place in the stream, from 0, without gaps."""
-        ...
-
-    @property
-    def type(self) -> str:
-        """Class name of the message."""
-        ...
-
-    @property
-    def component(self) -> str:
-        """Component that declares it."""
-        ...
-
-    @property
-    def version(self) -> int:
-        """Version of the shape it was written in."""
-        ...
-
-    @property
-    def message_id(self) -> str:
-        """Identity of the message."""
-        ...
-
-    @property
-    def correlation_id(self) -> str:
-        """Shared by everything that one first message started."""
-        ...
-
-    @property
-    def causation_id(self) -> str | None:
-        """Message id of the direct parent; None for a first message."""
-        ...
-
-    @property
-    def time(self) -> float:
-        """When the message was made, seconds since the epoch; stores keep it to the microsecond."""
-        ...
-
-    @property
-    def depth(self) -> int:
-        """Messages between it and the first one."""
-        ...
-
-    @property
-    def headers(self) -> Mapping[str, str] | None:
-        """Free text pairs; None for most."""
-        ...
-
-    @property
-    def data(self) -> bytes:
-        """The payload as JSON, secrets in clear."""
-        ...
-
-    @property
-    def message(self) -> Message:
-        """The typed message; raises UnknownTypeError with the position when its type is gone."""
-        ...
-
-    @property
-    def envelope(self) -> Envelope[Message]:
-        """The message in its envelope."""
-        ...
 
 
 class PendingCommand:
@@ -244,68 +168,6 @@ class Committed:
 
 
 Done = Callable[[Committed | None, BaseException | None], None]
-
-
-class Projecting(Protocol):
-    """A projection as a store sees it."""
-
-    @property
-    def name(self) -> str:
-        """Full name, such as "auth.accounts"."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes when the rows or the events it takes change; a store then rebuilds it at open."""
-        ...
-
-    @property
-    def tables(self) -> Sequence[TableSpec]:
-        """Its tables; no other projection writes them."""
-        ...
-
-    def takes(self, event: RecordedEvent) -> bool:
-        """Tell, without decoding, whether `apply` wants this event."""
-        ...
-
-    def apply(self, event: RecordedEvent, rows: RowWriter) -> None:
-        """Fold one event into the rows. In position order, on any thread; may raise.
-
-        Called again for the same event after its transaction was rolled back, so it changes the rows and nothing else.
-        """
-        ...
-
-
-class ProjectionState:
-    """Where a projection stands.
-
-    Attributes:
-        name: Full name.
-        checkpoint: Last global position applied; -1 for none.
-        error: Why it stopped at the event after its checkpoint; None while it runs.
-        rows: How many rows its tables hold.
-    """
-
-    __slots__ = ("checkpoint", "error", "name", "rows")
-
-    def __init__(self, name: str, checkpoint: int, error: str | None, rows: int) -> None:
-        self.name = name
-        self.checkpoint = checkpoint
-        self.error = error
-        self.rows = rows
-
-
-class Rebuilt:
-    """Outcome of a rebuild: events read, seconds taken, and a digest of the rows before and after."""
-
-    __slots__ = ("after", "before", "events", "name", "seconds")
-
-    def __init__(self, name: str, events: int, seconds: float, before: str, after: str) -> None:
-        self.name = name
-        self.events = events
-        self.seconds = seconds
-        self.before = before
-        self.after = after
 
 
 class EventStore(Protocol):
@@ -458,6 +320,37 @@ class EventStore(Protocol):
     @property
     def rows(self) -> RowReader:
         """Reads the live read models. Each call sees the newest commit."""
+        ...
+
+    def reached(self, name: str) -> Reached:
+        """Return how far a projection has come, as of the newest commit; costs next to nothing.
+
+        Raises:
+            UnknownProjectionError: The store was opened without it.
+        """
+        ...
+
+    def watch(self, grown: Callable[[], None]) -> None:
+        """Have a function called, on the loop, soon after each commit that appended events; until the store is closed."""
+        ...
+
+    async def advance(self, name: str, limit: int = 500) -> Reached:
+        """Fold the next events into a projection that is not inline, in transactions of their own, writes in between.
+
+        Nothing happens at the end of the log, and to one that has stopped.
+
+        Raises:
+            UnknownProjectionError: The store was opened without it.
+            CorruptionError: The log is damaged where it goes on.
+        """
+        ...
+
+    async def note_reached(self, name: str, checkpoint: int, error: str | None = None) -> None:
+        """Note how far a projection has come that keeps its rows elsewhere.
+
+        Raises:
+            UnknownProjectionError: The store was opened without it.
+        """
         ...
 
     async def projection_states(self) -> list[ProjectionState]:

@@ -73,9 +73,14 @@ def configure(connection: sqlite3.Connection, durability: Literal["durable", "fa
     """Set the journal and how hard a commit is pressed onto the disk."""
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'durable' else 'NORMAL'}")
+    press(connection, durability)
     connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT}")
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+
+
+def press(connection: sqlite3.Connection, durability: Literal["durable", "fast"]) -> None:
+    """Set how hard the next commits are pressed onto the disk."""
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'durable' else 'NORMAL'}")
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:

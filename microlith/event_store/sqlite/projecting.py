@@ -8,11 +8,14 @@ Decides nothing about when a batch is committed.
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from time import monotonic
 
 from pydantic_core import to_json
 
+from microlith.context import Folding
 from microlith.errors import HandlerFailedError, UnknownProjectionError, text_of
-from microlith.event_store.protocol import Projecting, RecordedEvent
+from microlith.event_store.projecting import Projecting, tell_stop
+from microlith.event_store.recorded_event import RecordedEvent
 from microlith.event_store.sqlite.batch import storable
 from microlith.event_store.sqlite.reading import LogReader
 from microlith.event_store.sqlite.rows import LIVE, SHADOW, SQLiteRows, create_table, drop_table, switch_table
@@ -37,7 +40,8 @@ class Standing:
         self.error = error
 
 
-Stopped = dict[str, tuple[int, str]]
+Stopped = dict[str, tuple[RecordedEvent, str]]
+"""Projections that stopped: name to the event they stopped at, and the error."""
 
 
 class Projections:
@@ -45,6 +49,7 @@ class Projections:
 
     def __init__(self, session: Session, projections: Sequence[Projecting]) -> None:
         self.standings = {projecting.name: Standing(projecting) for projecting in projections}
+        self._inline = {name: one for name, one in self.standings.items() if one.projecting.inline}
         self._session = session
         self._live = SQLiteRows(session.run, LIVE)
         self._shadow = SQLiteRows(session.run, SHADOW)
@@ -79,33 +84,33 @@ class Projections:
             self._save(standing)
 
     def catch_up(self, reader: LogReader, stop: Callable[[], bool]) -> None:
-        """Bring every projection to the end of the log, page by page, each page a transaction, unless told to stop."""
-        for standing in self.standings.values():
+        """Bring every inline projection to the end of the log, each page a transaction, unless told to stop."""
+        for standing in self._inline.values():
             while standing.error is None and not stop() and (events := reader.all(standing.checkpoint, PAGE)):
-                self._apply_page(standing, events)
+                self.apply_page(standing, events)
 
     def apply(self, events: Sequence[RecordedEvent], *, carefully: bool) -> Stopped:
-        """Fold new events into every projection that runs, and write the checkpoints.
+        """Fold new events into every inline projection that runs, and write the checkpoints.
 
         Args:
             events: New events, in order.
             carefully: Set a savepoint before each event, so that one that fails can be taken back alone.
 
         Returns:
-            The projections that stopped: name to checkpoint and error.
+            The projections that stopped.
 
         Raises:
             ProjectionRaisedError: One raised, and this was not careful.
         """
         stopped: Stopped = {}
         running = []
-        for name, standing in self.standings.items():
+        for name, standing in self._inline.items():
             if standing.error is None:
                 if carefully:
                     failed = self._fold_carefully(standing.projecting, events)
                     if failed is not None:
                         stopped[name] = failed
-                        self._save(Standing(standing.projecting, *failed))
+                        self._save(Standing(standing.projecting, failed[0].position - 1, failed[1]))
                         continue
                 else:
                     self._fold(standing.projecting, events)
@@ -116,9 +121,11 @@ class Projections:
 
     def adopt(self, head: int, stopped: Stopped) -> None:
         """Take over what was committed."""
-        for name, standing in self.standings.items():
+        for name, standing in self._inline.items():
             if name in stopped:
-                standing.checkpoint, standing.error = stopped[name]
+                event, error = stopped[name]
+                standing.checkpoint, standing.error = event.position - 1, error
+                tell_stop(name, event, error)
             elif standing.error is None:
                 standing.checkpoint = head
 
@@ -135,14 +142,16 @@ class Projections:
             HandlerFailedError: The projection raised.
         """
         projecting = self.standing(name).projecting
-        for event in events:
-            try:
-                if projecting.takes(event):
-                    projecting.apply(event, self._shadow)
-            except Exception as error:
-                if is_drivers(error):
-                    raise
-                raise HandlerFailedError(name, f"{event.type} at position {event.position}", text_of(error)) from error
+        with Folding(name):
+            for event in events:
+                try:
+                    if projecting.takes(event):
+                        projecting.apply(event, self._shadow)
+                except Exception as error:
+                    if is_drivers(error):
+                        raise
+                    told = f"{event.type} at position {event.position}"
+                    raise HandlerFailedError(name, told, text_of(error)) from error
 
     def drop_shadow(self, name: str) -> None:
         """Drop the shadow tables, if they are there."""
@@ -156,46 +165,66 @@ class Projections:
             switch_table(self._session.connection, table)
         self._save(Standing(standing.projecting, head))
 
-    def _fold(self, projecting: Projecting, events: Sequence[RecordedEvent]) -> None:
+    def note(self, name: str, checkpoint: int, error: str | None) -> None:
+        """Write how far a projection has come that keeps its rows elsewhere."""
+        self._save(Standing(self.standing(name).projecting, checkpoint, error))
+
+    def _fold(self, projecting: Projecting, events: Sequence[RecordedEvent], until: float | None = None) -> int:
+        """Fold events into the live rows, to the end or as long as there is time; return the last position."""
+        position = events[-1].position
         try:
-            for event in events:
-                if projecting.takes(event):
-                    projecting.apply(event, self._live)
+            with Folding(projecting.name):
+                for event in events:
+                    if projecting.takes(event):
+                        projecting.apply(event, self._live)
+                        if until is not None and monotonic() > until:
+                            return event.position
         except Exception as error:
             if is_drivers(error):
                 raise
             raise ProjectionRaisedError from error
+        return position
 
-    def _fold_carefully(self, projecting: Projecting, events: Sequence[RecordedEvent]) -> tuple[int, str] | None:
+    def _fold_carefully(
+        self, projecting: Projecting, events: Sequence[RecordedEvent]
+    ) -> tuple[RecordedEvent, str] | None:
         execute = self._session.connection.execute
         for event in events:
             execute("SAVEPOINT event")
             try:
                 if projecting.takes(event):
-                    projecting.apply(event, self._live)
+                    with Folding(projecting.name):
+                        projecting.apply(event, self._live)
             except Exception as error:
                 if is_drivers(error):
                     raise
                 execute("ROLLBACK TO event")
                 execute("RELEASE event")
-                return event.position - 1, storable(f"{type(error).__name__}: {text_of(error)}")
+                return event, storable(f"{type(error).__name__}: {text_of(error)}")
             execute("RELEASE event")
         return None
 
-    def _apply_page(self, standing: Standing, events: Sequence[RecordedEvent]) -> None:
+    def apply_page(self, standing: Standing, events: Sequence[RecordedEvent], seconds: float | None = None) -> None:
+        """Fold events that follow a projection's checkpoint, in a transaction of their own; not all if there is no time."""
+        failed: tuple[RecordedEvent, str] | None = None
+
         def fold() -> Standing:
-            self._fold(standing.projecting, events)
-            return self._save(Standing(standing.projecting, events[-1].position))
+            until = None if seconds is None else monotonic() + seconds
+            return self._save(Standing(standing.projecting, self._fold(standing.projecting, events, until)))
 
         def fold_carefully() -> Standing:
+            nonlocal failed
             failed = self._fold_carefully(standing.projecting, events)
-            return self._save(Standing(standing.projecting, *failed or (events[-1].position, None)))
+            place = (events[-1].position, None) if failed is None else (failed[0].position - 1, failed[1])
+            return self._save(Standing(standing.projecting, *place))
 
         try:
             reached = self._session.transact(fold)
         except (ProjectionRaisedError, sqlite3.IntegrityError):
             reached = self._session.transact(fold_carefully)
         standing.checkpoint, standing.error = reached.checkpoint, reached.error
+        if failed is not None:
+            tell_stop(standing.projecting.name, *failed)
 
     def _save(self, standing: Standing) -> Standing:
         projecting = standing.projecting

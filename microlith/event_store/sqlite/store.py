@@ -29,6 +29,7 @@ from microlith.event_store.protocol import (
     PendingCommand,
     Projecting,
     ProjectionState,
+    Reached,
     Rebuilt,
     RecordedEvent,
     RowReader,
@@ -36,7 +37,7 @@ from microlith.event_store.protocol import (
     Unit,
 )
 from microlith.event_store.records import StoredType, write_facts, write_stream
-from microlith.event_store.sqlite import dead_letters, recovering
+from microlith.event_store.sqlite import dead_letters, following, recovering
 from microlith.event_store.sqlite.batch import Prepared, Write
 from microlith.event_store.sqlite.codec import ChainCheck
 from microlith.event_store.sqlite.connection import ENGINE
@@ -257,6 +258,25 @@ class SQLiteEventStore:
     def rows(self) -> RowReader:
         """Reads the live read models; from any thread."""
         return self._rows
+
+    def reached(self, name: str) -> Reached:
+        """Return how far a projection has come."""
+        standing = self._writer.projections.standing(name)
+        return Reached(standing.checkpoint, standing.error)
+
+    def watch(self, grown: Callable[[], None]) -> None:
+        """Have a function called soon after each commit that appended events."""
+        self._writer.watching.append(grown)
+
+    async def advance(self, name: str, limit: int = 500) -> Reached:
+        """Fold the next events into a projection that is not inline."""
+        self._check_process()
+        return await following.advance(name, self._writer, self._reader, limit)
+
+    async def note_reached(self, name: str, checkpoint: int, error: str | None = None) -> None:
+        """Note how far a projection has come that keeps its rows elsewhere."""
+        self._check_process()
+        await following.note_reached(name, self._writer, checkpoint, error)
 
     async def projection_states(self) -> list[ProjectionState]:
         """Return where every projection stands."""

@@ -21,7 +21,7 @@ from microlith.errors import StoreError, StoreUnavailableError, UnknownOutcomeEr
 from microlith.event_store.event_copy import EventCopy
 from microlith.event_store.protocol import Committed, Projecting
 from microlith.event_store.sqlite.batch import Batch, LookUpIdsError, Recording, Write
-from microlith.event_store.sqlite.connection import connect_writer, judge, make_file
+from microlith.event_store.sqlite.connection import connect_writer, judge, make_file, press
 from microlith.event_store.sqlite.handover import HandOver
 from microlith.event_store.sqlite.mark import Mark
 from microlith.event_store.sqlite.opening import open_log
@@ -60,6 +60,7 @@ class Writer:
         session: Its connection.
         state: What it knows of the log.
         projections: The projections.
+        watching: What is called on the loop after commits that appended events.
     """
 
     session: Session
@@ -69,6 +70,7 @@ class Writer:
 
     def __init__(self, path: Path, types: MessageTypes, durability: Durability) -> None:
         self.failure: StoreError | None = None
+        self.watching: list[Callable[[], None]] = []
         self._path = path
         self._types = types
         self._durability = durability
@@ -177,6 +179,18 @@ class Writer:
             self._note(failed)
             raise failed.error from failed
 
+    def lightly(self, work: Callable[[], None]) -> None:
+        """Do transactions that a power cut may take, as long as it takes them in order, inside a job."""
+        self.settle_left_over()
+        press(self.session.connection, "fast")
+        try:
+            work()
+        except WriteFailed as failed:
+            self._note(failed)
+            raise failed.error from failed
+        finally:
+            press(self.session.connection, self._durability)
+
     def settle_left_over(self) -> None:
         """Write the settlements that could not be written before.
 
@@ -280,6 +294,7 @@ class Writer:
             self._tell(fresh, self._refusal())
             return
         writes: list[Writable] = [*self._unwritten, *fresh]
+        head = self.state.head
         self._unwritten = []
         try:
             outcomes = self._transact_writes(writes)
@@ -293,6 +308,13 @@ class Writer:
             raise
         else:
             self._tell(writes, outcomes)
+            if self.watching and self.state.head > head:
+                self._tell_watching()
+
+    def _tell_watching(self) -> None:
+        with suppress(RuntimeError):  # the loop was closed under the store: there is nobody left to tell
+            for grown in self.watching:
+                self._loop.call_soon_threadsafe(grown)
 
     def _transact_writes(self, writes: Sequence[Writable]) -> list[Outcome]:
         try:

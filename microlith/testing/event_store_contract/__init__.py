@@ -17,6 +17,7 @@ import pytest
 
 from microlith.testing.event_store_contract.appending import AppendingContract
 from microlith.testing.event_store_contract.burying import BuryingContract
+from microlith.testing.event_store_contract.following import FollowingContract
 from microlith.testing.event_store_contract.placing import PlacingContract
 from microlith.testing.event_store_contract.projecting import ProjectingContract
 from microlith.testing.event_store_contract.reading import ReadingContract
@@ -32,6 +33,7 @@ class EventStoreContract(
     PlacingContract,
     SettlingContract,
     BuryingContract,
+    FollowingContract,
     ProjectingContract,
     ReadingContract,
     RestoringContract,

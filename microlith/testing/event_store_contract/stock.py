@@ -62,8 +62,9 @@ class StockProjection:
 
     name = "stock.items"
 
-    def __init__(self, fingerprint: str = "1", fails_on: str | None = None) -> None:
+    def __init__(self, fingerprint: str = "1", fails_on: str | None = None, *, inline: bool = True) -> None:
         self.fingerprint = fingerprint
+        self.inline = inline
         self.fails_on = fails_on
         self.tables = (ITEMS, COUNTS)
 
