@@ -20,6 +20,7 @@ from microlith.testing.event_store_contract.burying import BuryingContract
 from microlith.testing.event_store_contract.following import FollowingContract
 from microlith.testing.event_store_contract.placing import PlacingContract
 from microlith.testing.event_store_contract.projecting import ProjectingContract
+from microlith.testing.event_store_contract.racing import RacingContract
 from microlith.testing.event_store_contract.reading import ReadingContract
 from microlith.testing.event_store_contract.restoring import RestoringContract
 from microlith.testing.event_store_contract.settling import SettlingContract
@@ -35,6 +36,7 @@ class EventStoreContract(
     BuryingContract,
     FollowingContract,
     ProjectingContract,
+    RacingContract,
     ReadingContract,
     RestoringContract,
 ):
