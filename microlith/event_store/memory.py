@@ -18,6 +18,7 @@ from microlith.event_store.event_copy import EventCopy
 from microlith.event_store.memory_copies import MemoryCopies, check_copies
 from microlith.event_store.memory_dead_letters import MemoryDeadLetters
 from microlith.event_store.memory_projections import MemoryProjections
+from microlith.event_store.memory_schedules import MemorySchedules
 from microlith.event_store.protocol import (
     Acceptance,
     Committed,
@@ -32,8 +33,10 @@ from microlith.event_store.protocol import (
     RowReader,
     Settlement,
     Unit,
+    message_ids,
 )
 from microlith.event_store.records import AppendedEvent, StoredType
+from microlith.event_store.schedule import FIRST, Schedule, Turn
 from microlith.messages import Message
 from microlith.serialization import MessageTypes
 
@@ -70,6 +73,7 @@ class MemoryEventStore:
         self._checkpoints: dict[str, tuple[int, set[int]]] = {}
         self._attempts: dict[tuple[str, str], int] = {}
         self._dead_letters = MemoryDeadLetters(types)
+        self._schedules = MemorySchedules(types)
         self._stored: dict[type, StoredType] = {}
         self._projections = MemoryProjections(())
         self._rebuilding = asyncio.Lock()
@@ -100,8 +104,10 @@ class MemoryEventStore:
     def complete(self, unit: Unit, done: Done) -> None:
         """Write a unit, all or none."""
         settlement = unit.settlement
-        if settlement is not None and self._is_settled(settlement):
-            done(Committed((), [envelope.message_id for envelope in unit.envelopes]), None)
+        if (settlement is not None and self._is_settled(settlement)) or (
+            unit.takes is not None and not self._schedules.has(unit.takes)
+        ):
+            done(Committed((), message_ids(unit)), None)
             return
         fresh: dict[str, Envelope[Any]] = {}
         duplicates: list[str] = []
@@ -110,7 +116,7 @@ class MemoryEventStore:
                 duplicates.append(envelope.message_id)
             else:
                 fresh[envelope.message_id] = envelope
-        conflict = self._conflict(unit, fresh.values())
+        conflict = self._conflict(unit, fresh.values()) or self._schedules.refusal(unit.changes)
         if conflict is not None:
             done(None, conflict)
             return
@@ -122,6 +128,8 @@ class MemoryEventStore:
                 events.append(self._append(envelope, _stream(unit, envelope.message_id)))
         if settlement is not None:
             self._settle(settlement)
+        if unit.changes or unit.takes is not None:
+            duplicates += self._schedules.apply(unit.changes, unit.takes)
         if events:
             self._projections.apply(events)
         done(Committed(events, duplicates), None)
@@ -223,6 +231,30 @@ class MemoryEventStore:
     async def drop_dead_letter(self, sequence: int) -> bool:
         """Remove a dead letter."""
         return self._dead_letters.drop(sequence)
+
+    async def schedules(self, *, after: Turn = FIRST, limit: int = 500, failed: bool = False) -> list[Schedule]:
+        """Read schedules in the order in which they are due, after a turn."""
+        return self._schedules.page(after, limit, failed=failed)
+
+    async def schedule(self, message_id: str) -> Schedule | None:
+        """Read one schedule."""
+        return self._schedules.get(message_id)
+
+    async def due_schedules(self, wall: float, steady: float, *, limit: int = 500) -> list[Schedule]:
+        """Read what is due and was not tried in vain, in order."""
+        return self._schedules.due(wall, steady, limit)
+
+    async def next_due(self) -> tuple[float, float]:
+        """Return when the first is due, by either clock."""
+        return self._schedules.next_due()
+
+    async def cancel_schedule(self, message_id: str) -> bool:
+        """Remove a schedule."""
+        return self._schedules.remove(message_id)
+
+    async def fail_schedule(self, message_id: str, error: str) -> None:
+        """Note why a schedule could not be sent."""
+        self._schedules.fail(message_id, error)
 
     @property
     def rows(self) -> RowReader:

@@ -16,6 +16,7 @@ from microlith.event_store.dead_letter import DeadLetter
 from microlith.event_store.event_copy import EventCopy
 from microlith.event_store.projecting import Projecting, ProjectionState, Reached, Rebuilt
 from microlith.event_store.recorded_event import RecordedEvent
+from microlith.event_store.schedule import FIRST, Change, Schedule, Scheduling, Turn
 from microlith.event_store.tables import Column, Key, KeyType, RowReader, RowWriter, TableSpec
 from microlith.messages import Message
 
@@ -38,9 +39,12 @@ __all__ = [
     "RecordedEvent",
     "RowReader",
     "RowWriter",
+    "Schedule",
     "Settlement",
     "TableSpec",
+    "TimedUnit",
     "Unit",
+    "message_ids",
 ]
 
 
@@ -133,9 +137,14 @@ class Unit:
         stream: Stream of the events; None: each goes to the stream named by its component.
         expected_position: Last stream position the writer has read (-1: the stream must be new; None: no check).
         places: Streams of single events, by message id; the others go where `stream` says. None for most.
+        changes: Messages to keep for later, and schedules to forget; in order, after the envelopes. See `TimedUnit`.
+        takes: Message id of the schedule that has come due, whose message is in the unit; None for all others.
     """
 
     __slots__ = ("envelopes", "expected_position", "places", "settlement", "stream")
+
+    changes: Sequence[Change] = ()
+    takes: str | None = None
 
     def __init__(
         self,
@@ -152,12 +161,43 @@ class Unit:
         self.places = places
 
 
+class TimedUnit(Unit):
+    """A unit that has to do with schedules; most have not.
+
+    A unit that takes a schedule which is no longer there writes nothing: its message was accepted before, or it was
+    cancelled.
+    """
+
+    __slots__ = ("changes", "takes")
+
+    def __init__(
+        self,
+        envelopes: Sequence[Envelope[Any]],
+        settlement: Settlement | None = None,
+        stream: str | None = None,
+        expected_position: int | None = None,
+        places: Mapping[str, Place] | None = None,
+        *,
+        changes: Sequence[Change] = (),
+        takes: str | None = None,
+    ) -> None:
+        super().__init__(envelopes, settlement, stream, expected_position, places)
+        self.changes = changes
+        self.takes = takes
+
+
+def message_ids(unit: Unit) -> list[str]:
+    """Name every message of a unit, those for later too."""
+    later = (change.envelope.message_id for change in unit.changes if isinstance(change, Scheduling))
+    return [*(envelope.message_id for envelope in unit.envelopes), *later]
+
+
 class Committed:
     """What a commit wrote.
 
     Attributes:
         events: The events that are now in the log, in position order.
-        duplicates: Message ids that had been recorded before and were left out.
+        duplicates: Message ids that had been recorded before and were left out; of scheduled messages, too.
     """
 
     __slots__ = ("duplicates", "events")
@@ -315,6 +355,40 @@ class EventStore(Protocol):
         Raises:
             StoreUnavailableError: The store does not write any more; `failure` says why.
         """
+        ...
+
+    async def schedules(self, *, after: Turn = FIRST, limit: int = 500, failed: bool = False) -> list[Schedule]:
+        """Read schedules in the order in which they are due, after the `turn` of one; `failed`: those with an error."""
+        ...
+
+    async def schedule(self, message_id: str) -> Schedule | None:
+        """Read one schedule; None when there is none, or no more."""
+        ...
+
+    async def due_schedules(self, wall: float, steady: float, *, limit: int = 500) -> list[Schedule]:
+        """Read what is due and was not tried in vain, in order.
+
+        Args:
+            wall: The time it is, for those that name a moment.
+            steady: The same by a clock that no jump of the wall clock moves, for those asked for as so much time.
+            limit: How many at most.
+        """
+        ...
+
+    async def next_due(self) -> tuple[float, float]:
+        """Return when the first that was not tried in vain is due, by either clock; infinity for never."""
+        ...
+
+    async def cancel_schedule(self, message_id: str) -> bool:
+        """Remove a schedule, after the writes handed in so far; tell whether there was one.
+
+        Raises:
+            StoreUnavailableError: The store does not write any more; `failure` says why.
+        """
+        ...
+
+    async def fail_schedule(self, message_id: str, error: str) -> None:
+        """Note why a schedule could not be sent when it was due; it is due no more, and stays."""
         ...
 
     @property

@@ -63,3 +63,21 @@ SELECT name, checkpoint, error FROM projections ORDER BY name
 
 -- name: count_dead_letters
 SELECT count(*) FROM dead_letters
+
+-- name: select_schedules
+SELECT sequence, kind, CAST(head AS BLOB), data, crc, steady, error FROM schedules
+WHERE (due, sequence) > (?, ?) ORDER BY due, sequence LIMIT ?
+
+-- name: select_failed_schedules
+SELECT sequence, kind, CAST(head AS BLOB), data, crc, steady, error FROM schedules
+WHERE (due, sequence) > (?, ?) AND error IS NOT NULL ORDER BY due, sequence LIMIT ?
+
+-- name: select_schedule
+SELECT sequence, kind, CAST(head AS BLOB), data, crc, steady, error FROM schedules WHERE message_id = ?
+
+-- name: select_due_schedules
+SELECT sequence, kind, CAST(head AS BLOB), data, crc, steady, error FROM schedules
+WHERE error IS NULL AND steady = ? AND due <= ? ORDER BY due, sequence LIMIT ?
+
+-- name: select_next_due
+SELECT due FROM schedules WHERE error IS NULL AND steady = ? ORDER BY due, sequence LIMIT 1

@@ -112,3 +112,21 @@ UPDATE projections SET checkpoint = ? WHERE name IN (SELECT value FROM json_each
 
 -- name: select_projections
 SELECT name, fingerprint, checkpoint, error FROM projections
+
+-- name: insert_schedule
+INSERT INTO schedules (sequence, kind, head, data, crc, steady) VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: select_schedule_sequence
+SELECT sequence FROM schedules WHERE message_id = ?
+
+-- name: select_last_schedule
+SELECT coalesce(max(sequence), 0) FROM schedules
+
+-- name: delete_schedule
+DELETE FROM schedules WHERE message_id = ? RETURNING 1
+
+-- name: delete_named_schedule
+DELETE FROM schedules WHERE correlation_id = ? AND name = ? AND name <> ''
+
+-- name: fail_schedule
+UPDATE schedules SET error = ? WHERE message_id = ?

@@ -1,6 +1,6 @@
 """A batch: what many callers want written, planned in order and written in a few statements.
 
-Planning decides who comes too late and what was recorded before; nothing is written meanwhile. A first try takes for
+Planning decides who comes too late and what was recorded before; nothing but schedules is written meanwhile. A first try takes for
 granted that no message id was recorded before. When that turns out wrong, the batch is rolled back and planned again
 with the ids looked up.
 
@@ -18,6 +18,7 @@ from microlith.envelope import Envelope
 from microlith.errors import PositionConflictError, StoreError
 from microlith.event_store.protocol import Committed, Done, Place, RecordedEvent, Settlement
 from microlith.event_store.records import MICROSECONDS, AppendedEvent, StoredType
+from microlith.event_store.sqlite import scheduling
 from microlith.event_store.sqlite.codec import chained, row_crc
 from microlith.event_store.sqlite.letter_plan import LetterPlan
 from microlith.event_store.sqlite.session import Session
@@ -51,6 +52,9 @@ class Write:
 
     __slots__ = ("done", "expected", "letter", "messages", "places", "settlement")
 
+    changes: Sequence[scheduling.PreparedChange] = ()
+    takes: str | None = None
+
     def __init__(
         self,
         messages: Sequence[Prepared],
@@ -66,6 +70,38 @@ class Write:
         self.expected = expected
         self.done = done
         self.places = places
+
+
+class TimedWrite(Write):
+    """A unit that has to do with schedules.
+
+    Attributes:
+        changes: What it changes about them.
+        takes: The one it takes.
+    """
+
+    __slots__ = ("changes", "takes")
+
+    def __init__(
+        self,
+        messages: Sequence[Prepared],
+        settlement: Settlement | None,
+        letter: bytes | None,
+        expected: int | None,
+        done: Done | None,
+        places: Mapping[str, Place] | None,
+        changes: Sequence[scheduling.PreparedChange],
+        takes: str | None,
+    ) -> None:
+        super().__init__(messages, settlement, letter, expected, done, places)
+        self.changes = changes
+        self.takes = takes
+
+
+def _nothing_of(write: Write) -> Committed:
+    """Say that nothing of a unit was written: it comes too late."""
+    later = [change[0].envelope.message_id for change in write.changes if isinstance(change, tuple)]
+    return Committed((), [*(one[0].message_id for one in write.messages), *later])
 
 
 def storable(text: str) -> str:
@@ -130,8 +166,10 @@ class Batch:
             LookUpIdsError: That depends on ids which were not looked up.
         """
         settlement = write.settlement
-        if settlement is not None and self._is_settled(settlement):
-            return Committed((), [one[0].message_id for one in write.messages])
+        if (settlement is not None and self._is_settled(settlement)) or (
+            write.takes is not None and scheduling.is_gone(self._session, write.takes)
+        ):
+            return _nothing_of(write)
         messages = write.messages
         duplicates: Sequence[str] = ()
         if self._known is not None:
@@ -152,6 +190,8 @@ class Batch:
                 events.append(self._append(envelope, stored, data, facts, stream, prefix))
         if settlement is not None:
             self._settle(settlement, write.letter)
+        if write.changes or write.takes is not None:
+            duplicates = [*duplicates, *self._change_schedules(write)]
         return Committed(events, duplicates)
 
     def write(self) -> None:
@@ -188,6 +228,12 @@ class Batch:
         for handler, checkpoint in self._checkpoints.items():
             state.move_checkpoint(handler, checkpoint)
         state.tried -= self._tried
+
+    def _change_schedules(self, write: Write) -> list[str]:
+        """Write what a unit changes about schedules; return the ids of messages that were scheduled before."""
+        if write.takes is not None:
+            scheduling.take(self._session, write.takes)
+        return [one for change in write.changes for one in scheduling.change(self._session, change)]
 
     @staticmethod
     def _without_known(messages: Sequence[Prepared], known: set[str]) -> tuple[list[Prepared], list[str]]:

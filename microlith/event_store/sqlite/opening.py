@@ -44,7 +44,7 @@ def open_log(session: Session, path: Path, types: MessageTypes, durability: Lite
 
 
 def _read_state(session: Session, types: MessageTypes) -> LogState:
-    session.transact(lambda: _register(session, types))
+    session.transact(lambda: _complete_and_register(session, types))
     reading = statements("sqlite_reading.sql")
     numbered = StoredTypes(session.run(reading["select_types"]), types)
     head = int(session.run(reading["select_last_position"])[0][0])
@@ -81,7 +81,10 @@ def _create(session: Session) -> None:
     session.run(schema["insert_version"], (str(VERSION),))
 
 
-def _register(session: Session, types: MessageTypes) -> None:
+def _complete_and_register(session: Session, types: MessageTypes) -> None:
+    for text in statements("sqlite_schema.sql").values():
+        if "IF NOT EXISTS" in text:  # tables that databases of an earlier version do not have
+            session.run(text)
     for entry in types:
         if entry.kind in ("command", "event"):
             session.named("insert_type", entry.component, entry.name, entry.version)

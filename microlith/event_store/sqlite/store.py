@@ -37,14 +37,17 @@ from microlith.event_store.protocol import (
     Unit,
 )
 from microlith.event_store.records import StoredType, write_facts, write_stream
-from microlith.event_store.sqlite import dead_letters, following, recovering
-from microlith.event_store.sqlite.batch import Prepared, Write
+from microlith.event_store.schedule import FIRST, Cancelling, Change, Schedule, Turn
+from microlith.event_store.sqlite import dead_letters, following, recovering, schedules
+from microlith.event_store.sqlite.batch import Prepared, TimedWrite, Write
 from microlith.event_store.sqlite.codec import ChainCheck
 from microlith.event_store.sqlite.connection import ENGINE
 from microlith.event_store.sqlite.ownership import Ownership
 from microlith.event_store.sqlite.reading import ForkedError, LogReader, Readers
 from microlith.event_store.sqlite.rebuilding import rebuild
 from microlith.event_store.sqlite.rows import SQLiteRows
+from microlith.event_store.sqlite.schedules import ScheduleReader
+from microlith.event_store.sqlite.scheduling import PreparedChange, head_of
 from microlith.event_store.sqlite.writer import WAITING_LIMIT, Durability, Writer
 from microlith.messages import Message
 from microlith.serialization import MessageTypes
@@ -118,6 +121,7 @@ class SQLiteEventStore:
         self._writer = writer
         self._readers = Readers(self._path)
         self._reader = LogReader(self._readers.run, writer.state.numbered, self._types, lambda: writer.state.head)
+        self._schedules = ScheduleReader(self._readers, writer.state.numbered, self._types)
         self._rows = SQLiteRows(self._readers.run)
         self._rebuilding = asyncio.Lock()
 
@@ -166,11 +170,17 @@ class SQLiteEventStore:
                     self._prepare(one, places[one.message_id].stream if one.message_id in places else unit.stream)
                     for one in unit.envelopes
                 ]
+            changes = [self._prepare_change(change) for change in unit.changes] if unit.changes else ()
         except MicrolithError as error:
             done(None, error)
         else:
             letter = None if settlement is None else self._letter(settlement)
-            self._writer.put(Write(messages, settlement, letter, unit.expected_position, done, places))
+            if changes or unit.takes is not None:
+                self._writer.put(
+                    TimedWrite(messages, settlement, letter, unit.expected_position, done, places, changes, unit.takes)
+                )
+            else:
+                self._writer.put(Write(messages, settlement, letter, unit.expected_position, done, places))
 
     def settle(self, settlement: Settlement) -> None:
         """Settle a message whose handler sent nothing; committed within a few milliseconds."""
@@ -254,6 +264,32 @@ class SQLiteEventStore:
         self._check_process()
         return await dead_letters.drop(self._writer, sequence)
 
+    async def schedules(self, *, after: Turn = FIRST, limit: int = 500, failed: bool = False) -> list[Schedule]:
+        """Read schedules in the order in which they are due, after a turn."""
+        return self._schedules.page(after, limit, failed=failed)
+
+    async def schedule(self, message_id: str) -> Schedule | None:
+        """Read one schedule."""
+        return self._schedules.one(message_id)
+
+    async def due_schedules(self, wall: float, steady: float, *, limit: int = 500) -> list[Schedule]:
+        """Read what is due and was not tried in vain, in order."""
+        return self._schedules.due(wall, steady, limit)
+
+    async def next_due(self) -> tuple[float, float]:
+        """Return when the first is due, by either clock."""
+        return self._schedules.next_due()
+
+    async def cancel_schedule(self, message_id: str) -> bool:
+        """Remove a schedule; tell whether there was one."""
+        self._check_process()
+        return await schedules.cancel(self._writer, message_id)
+
+    async def fail_schedule(self, message_id: str, error: str) -> None:
+        """Note why a schedule could not be sent."""
+        self._check_process()
+        await schedules.fail(self._writer, message_id, error)
+
     @property
     def rows(self) -> RowReader:
         """Reads the live read models; from any thread."""
@@ -319,6 +355,12 @@ class SQLiteEventStore:
         if own_stream is not None and stream is not None:
             own_stream, prefix = stream, write_stream(stream)
         return envelope, stored, data, facts, own_stream, prefix
+
+    def _prepare_change(self, change: Change) -> PreparedChange:
+        if isinstance(change, Cancelling):
+            return change
+        _, stored, data, facts, _, _ = self._prepare(change.envelope, None)
+        return change, stored, data, head_of(change, facts)
 
     def _way(self, cls: type[Message]) -> Way:
         """Remember what is the same for every message of a class."""

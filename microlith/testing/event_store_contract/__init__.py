@@ -23,6 +23,7 @@ from microlith.testing.event_store_contract.projecting import ProjectingContract
 from microlith.testing.event_store_contract.racing import RacingContract
 from microlith.testing.event_store_contract.reading import ReadingContract
 from microlith.testing.event_store_contract.restoring import RestoringContract
+from microlith.testing.event_store_contract.scheduling import SchedulingContract
 from microlith.testing.event_store_contract.settling import SettlingContract
 from microlith.testing.event_store_contract.stock import MakeStore, StoreUnderTest
 
@@ -39,6 +40,7 @@ class EventStoreContract(
     RacingContract,
     ReadingContract,
     RestoringContract,
+    SchedulingContract,
 ):
     """Derive a class whose name begins with Test and give it the fixture `make_store`."""
 
