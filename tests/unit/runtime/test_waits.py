@@ -1,7 +1,6 @@
 """Waiting: before and after, first and all, and what is left of a wait afterwards."""
 
 import asyncio
-from time import process_time
 
 import pytest
 
@@ -364,7 +363,7 @@ async def test_a_timeout_that_is_no_number_of_seconds_is_refused_and_leaves_noth
         assert app.waits == 0
 
 
-async def test_ten_thousand_waits_on_one_correlation_end_together_and_quickly():
+async def test_ten_thousand_waits_on_one_correlation_end_together_and_leave_nothing():
     async with make_shop() as app:
         command = correlated(OpenAccount(email="a@b.c"))
         waits = [
@@ -372,10 +371,8 @@ async def test_ten_thousand_waits_on_one_correlation_end_together_and_quickly():
             for _ in range(10_000)
         ]
         await asyncio.sleep(0)
-        begun = process_time()
         app.command_bus.dispatch(command)
 
         assert len(await asyncio.gather(*waits)) == 10_000
 
-        assert process_time() - begun < 1  # 0.1 s; closing each by a search of all would take several
         assert app.waits == 0
