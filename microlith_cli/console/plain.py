@@ -84,9 +84,13 @@ def complain_error(message: str, hint: str = "") -> None:
 
 def out_json(value: Mapping[str, Any]) -> None:
     """Write one object as one line to stdout. Always valid JSON, and harmless on a terminal."""
+    write(sys.stdout, json_line(value))
+
+
+def json_line(value: Mapping[str, Any]) -> str:
+    """Write one object as one line of JSON that is harmless on a terminal."""
     # JSON escapes C0 by itself; the rest is escaped here, in JSON's own way.
-    line = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    write(sys.stdout, _UNSAFE.sub(_shown_in_json, line))
+    return _UNSAFE.sub(_shown_in_json, json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def _shown_in_json(match: re.Match[str]) -> str:

@@ -14,6 +14,8 @@ from typing import Any, Literal, cast, get_args
 from microlith.tracing.finding import TraceNotFoundError, find_correlation
 from microlith.tracing.log import CURRENT, correlations, read_facts
 from microlith_cli.causation import Fact, Tree, build_tree
+from microlith_cli.commands.trace.sources import facts_of
+from microlith_cli.commands.trace.verbs import VERBS, run_verb
 from microlith_cli.console import plain
 from microlith_cli.console.lines import show_lines
 from microlith_cli.console.listing import show_correlations
@@ -41,12 +43,18 @@ VALUED = ("--filter", "--format", "--limit", "-n")
 SWITCHES = ("--follow", "-f", "--json", "--help", "-h")
 USAGE = """\
 Usage: microlith trace [OPTIONS] [ID]
+       microlith trace COMMAND ...
 
   Show what one message caused, or everything as it happens.
 
   ID is the beginning of an id or of a short id, of a correlation or of one of
-  its messages; or @last, @-2 for the one before, @failed. Without it, the
-  newest correlations are listed.
+  its messages; or @last, @-2 for the one before, @failed; or a file of
+  `trace export`. Without it, the newest correlations are listed.
+
+Commands:
+  diff    Show how one trace differs from another.
+  export  Write one trace as a file, without its values.
+  import  Put such a file into this project's trace log.
 
 Options:
   -f, --follow     Show what happens from now on.
@@ -95,6 +103,8 @@ class Wish:
 
 def run(arguments: list[str]) -> int:
     """Show what one message caused, or everything as it happens."""
+    if arguments and arguments[0] in VERBS:
+        return run_verb(arguments[0], arguments[1:])
     given = split(arguments, valued=VALUED, switches=SWITCHES)
     if given.has("--help") or given.has("-h"):
         plain.out(USAGE.rstrip("\n"))
@@ -102,12 +112,11 @@ def run(arguments: list[str]) -> int:
     wish = _wish(given)
     plain.settings.as_json = wish.form == "json"  # for errors
     passes = compile_filter(wish.filter_text)  # a mistake in it is told before anything is read
-    project = find_project()
     if given.has("--follow") or given.has("-f"):
-        return _follow(project, wish)
+        return _follow(find_project(), wish)
     if wish.typed is not None:
-        return _show(project, wish.typed, wish)
-    return _list(project, wish, passes)
+        return _show(wish.typed, wish)
+    return _list(find_project(), wish, passes)
 
 
 def _wish(given: Options) -> Wish:
@@ -139,10 +148,9 @@ def _limit(given: Options) -> int | None:
     return int(text)
 
 
-def _show(project: Project, typed: str, wish: Wish) -> int:
+def _show(typed: str, wish: Wish) -> int:
     """Show one correlation."""
-    identifier = find_correlation(project.state, typed)
-    facts = read_facts(project.state, correlation=identifier)
+    identifier, facts = facts_of(typed)
     if wish.form in {"lines", "json"}:
         fitting = filter(compile_filter(wish.filter_text), facts)
         return DONE if _write_facts(islice(fitting, wish.limit), wish.form) else SAID_NO
