@@ -223,6 +223,11 @@ def reveal(model: BaseModel, *, warnings: bool = True) -> dict[str, Any]:
     return dumped
 
 
+def in_clear(value: Any, dumped: Any) -> Any:
+    """Return what was dumped of any value as JSON with the secrets in the value in clear."""
+    return _reveal_into(value, dumped)
+
+
 def secret_values(value: Any) -> Iterator[str]:
     """Yield the clear text of every secret in a model, at any depth: secret by its type, or by its field's name."""
     if isinstance(value, SecretStr):

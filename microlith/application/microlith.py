@@ -112,6 +112,7 @@ class Microlith:
         self._tasks = Tasks()
         self._resources = Resources()
         self._executor: ThreadPoolExecutor | None = None
+        self._streams: Streams | None = None
         self._subscriptions: list[tuple[Kind, Any, Callable[..., Any], list[Callable[[], None]]]] = []
 
     async def __aenter__(self) -> Self:
@@ -363,12 +364,17 @@ class Microlith:
     def _value(self, annotation: Any, detail: Any) -> Any:
         if detail is None:
             if annotation is Streams:
-                return Streams(self.store)
+                return self._streams_of(self.store)
             buses: dict[Any, Any] = {CommandBus: self.command_bus, QueryBus: self.query_bus, EventBus: self.event_bus}
             return buses.get(annotation, self)
         if isinstance(detail, Component):
             return self._resources.get(detail, annotation)
         return View(annotation.__args__[0], detail, self.store.rows)
+
+    def _streams_of(self, store: EventStore) -> Streams:
+        if self._streams is None:
+            self._streams = Streams(store, self._tasks.spawn)
+        return self._streams
 
     def _subscribe(self, delivery: Delivery, entry: tuple[Kind, Any, Any, list[Any]], *, start: bool = True) -> None:
         kind, wanted, function, cancel = entry
@@ -411,6 +417,7 @@ class Microlith:
 
     async def _close(self, store: EventStore) -> None:
         delivery, self.delivery = self.delivery, None
+        self._streams = None
         if delivery is not None:
             for lane in delivery.routes.lanes():
                 lane.close()

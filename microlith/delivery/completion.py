@@ -170,7 +170,7 @@ class HandlerCompletion:
             nonlocal over
             over = True
             if decision is not None:
-                decision.release()
+                decision.end(committed=committed is not None)
             if committed is None:
                 if not self._decides_anew(lane, handling, error):
                     refused = isinstance(error, PositionConflictError) or not isinstance(error, StoreError)

@@ -19,6 +19,7 @@ from microlith.event_store.memory_copies import MemoryCopies, check_copies
 from microlith.event_store.memory_dead_letters import MemoryDeadLetters
 from microlith.event_store.memory_projections import MemoryProjections
 from microlith.event_store.memory_schedules import MemorySchedules
+from microlith.event_store.memory_snapshots import MemorySnapshots
 from microlith.event_store.protocol import (
     Acceptance,
     Committed,
@@ -51,7 +52,7 @@ _UNDER_WAY = Acceptance.UNDER_WAY
 _DUPLICATE = Acceptance.DUPLICATE
 
 
-class MemoryEventStore:
+class MemoryEventStore(MemorySnapshots):
     """Keeps events, commands and read models in this process only."""
 
     durability: Literal["memory"] = "memory"
@@ -64,6 +65,7 @@ class MemoryEventStore:
         # Ids are kept in dictionaries without values: unlike a set, one of those is no work for the garbage collector.
         self._event_ids: dict[str, None] = {}
         self._streams: dict[str, list[RecordedEvent]] = {}
+        super().__init__(self._streams)
         self._correlations: dict[str, list[RecordedEvent]] = {}
         self._pending: dict[str, Envelope[Any]] = {}
         self._numbered: dict[str, int] = {}

@@ -17,6 +17,7 @@ from microlith.event_store.event_copy import EventCopy
 from microlith.event_store.projecting import Projecting, ProjectionState, Reached, Rebuilt
 from microlith.event_store.recorded_event import RecordedEvent
 from microlith.event_store.schedule import FIRST, Change, Schedule, Scheduling, Turn
+from microlith.event_store.snapshot import Snapshot, SnapshotCheck, SnapshotStore
 from microlith.event_store.tables import Column, Key, KeyType, RowReader, RowWriter, TableSpec
 from microlith.messages import Message
 
@@ -41,6 +42,8 @@ __all__ = [
     "RowWriter",
     "Schedule",
     "Settlement",
+    "Snapshot",
+    "SnapshotCheck",
     "TableSpec",
     "TimedUnit",
     "Unit",
@@ -210,7 +213,7 @@ class Committed:
 Done = Callable[[Committed | None, BaseException | None], None]
 
 
-class EventStore(Protocol):
+class EventStore(SnapshotStore, Protocol):
     """Keeps events, accepted commands and read models. One process owns one.
 
     Writes are committed in the order of the calls. Positions are given in commit order and are

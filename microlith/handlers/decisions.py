@@ -20,15 +20,30 @@ class Decision:
         stream: Name of the stream.
         expected_position: Last stream position the decision was based on; -1 for a new stream.
         release: Called once the decision is committed or given up: lets the next command of the stream in.
+        committed: Called after the commit; None for most.
     """
 
-    __slots__ = ("events", "expected_position", "release", "stream")
+    __slots__ = ("committed", "events", "expected_position", "release", "stream")
 
-    def __init__(self, events: Sequence[Any], stream: str, expected_position: int, release: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        events: Sequence[Any],
+        stream: str,
+        expected_position: int,
+        release: Callable[[], None],
+        committed: Callable[[], None] | None = None,
+    ) -> None:
         self.events = events
         self.stream = stream
         self.expected_position = expected_position
         self.release = release
+        self.committed = committed
+
+    def end(self, *, committed: bool) -> None:
+        """Let the next command of the stream in; if this one is committed, tell who waits for that."""
+        self.release()
+        if committed and self.committed is not None:
+            self.committed()
 
 
 class KeyedLocks:

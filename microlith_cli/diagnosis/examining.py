@@ -29,6 +29,8 @@ from microlith_cli.project import Project, find_project, load_app
 from microlith_cli.session import only_reply
 
 Advance = Callable[[int, int], None]
+Snapshots = tuple[int, Sequence[str]]
+"""How many there are, and what is wrong with which."""
 
 _SILENCE = 600.0  # seconds: the structure of a large file is checked without a word
 
@@ -95,17 +97,17 @@ def _running(session: RemoteSession, project: Project, *, verify: bool, advance:
     yield from findings.projections(store["projections"], int(store["head"]), runs=True)
     yield findings.dead_letters(int(store["dead_letters"]))
     if verify:
-        yield _verified(lambda: _verify_running(session, advance), path)
+        yield from _verified(lambda: _verify_running(session, advance), path)
 
 
-def _verify_running(session: RemoteSession, advance: Advance) -> int:
+def _verify_running(session: RemoteSession, advance: Advance) -> tuple[int, Snapshots]:
     for reply in session.request({"verb": "verify"}, patience=_SILENCE):
         if "progress" in reply:
             advance(int(reply["progress"]["done"]), int(reply["progress"]["total"]))
         if "error" in reply:
             raise RefusedError(reply["error"], int(reply.get("exit", 1)))
         if reply.get("end"):
-            return int(reply["verified"])
+            return int(reply["verified"]), (reply["snapshots"][0], reply["snapshots"][1])
     raise ConnectionLostError
 
 
@@ -157,7 +159,7 @@ def _store_at_rest(
             yield from findings.projections(known, inspection.head, runs=False)
             yield findings.dead_letters(inspection.dead_letters)
             if verify:
-                yield _verified(lambda: inspection.verify(types, advance), path)
+                yield from _verified(lambda: (inspection.verify(types, advance), inspection.check_snapshots()), path)
     except StoreLockedError as error:
         # An application inside another program: well, but nobody can be asked.
         yield Finding(
@@ -172,10 +174,13 @@ def _store_at_rest(
         yield Finding("ML007", "error", str(error), str(path), hint)
 
 
-def _verified(walk: Callable[[], int], path: Path | None) -> Finding:
-    """Walk the log; damage is a finding, and so is whatever else keeps it from being walked."""
+def _verified(walk: Callable[[], tuple[int, Snapshots]], path: Path | None) -> Iterator[Finding]:
+    """Walk the log and the snapshots; damage is a finding, and so is whatever else keeps them from being walked."""
     where = "" if path is None else str(path)
     try:
-        return Finding("ML014", "ok", f"{walk():,} events match their checksums", where)
+        events, (checked, faults) = walk()
     except (ToolError, MicrolithError) as error:
-        return Finding("ML014", "error", str(error), where, error.hint)
+        yield Finding("ML014", "error", str(error), where, error.hint)
+        return
+    yield Finding("ML014", "ok", f"{events:,} events match their checksums", where)
+    yield from findings.snapshots(checked, faults, where)

@@ -164,6 +164,15 @@ def dead_letters(count: int) -> Finding:
     return Finding("ML012", "warning", f"dead letters: {count:,}", fix="microlith dead-letters")
 
 
+def snapshots(checked: int, faults: Sequence[str], where: str) -> Iterator[Finding]:
+    """Say which snapshots are of no use. Each is made anew when its stream is loaded next: nothing is lost."""
+    for fault in faults:
+        what = f"the snapshot {fault}; it is made anew from the events when its stream is loaded"
+        yield Finding("ML015", "warning", what, where)
+    if not faults:
+        yield Finding("ML015", "ok", f"{checked:,} snapshots match their checksums and their streams", where)
+
+
 def trace_log(state: Path) -> Finding:
     """Say how large the trace log is."""
     size = _size(state / CURRENT) + _size(state / PREVIOUS)

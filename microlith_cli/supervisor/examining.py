@@ -17,6 +17,8 @@ Line = dict[str, Any]
 
 MOST_LETTERS = 10_000
 """Dead letters are counted up to here."""
+MOST_FAULTS = 100
+"""Snapshots that are of no use are named up to here."""
 _PAGE = 500
 _PROGRESS_SECONDS = 0.05
 
@@ -40,7 +42,7 @@ async def standing(app: Microlith) -> Line:
 
 
 async def verified(app: Microlith, reply: Callable[[Line], None]) -> Line:
-    """Walk the log and say how many events are sound.
+    """Walk the log and say how many events are sound; and of the snapshots, how many there are and which are not.
 
     Raises:
         CorruptionError: Names the first that is not.
@@ -54,4 +56,5 @@ async def verified(app: Microlith, reply: Callable[[Line], None]) -> Line:
             last = now
             reply({"progress": {"done": done, "total": total}})
 
-    return {"verified": await app.store.verify(progress), "end": True, "exit": DONE}
+    events, (checked, faults) = await app.store.verify(progress), await app.store.check_snapshots()
+    return {"verified": events, "snapshots": [checked, faults[:MOST_FAULTS]], "end": True, "exit": DONE}

@@ -81,3 +81,12 @@ WHERE error IS NULL AND steady = ? AND due <= ? ORDER BY due, sequence LIMIT ?
 
 -- name: select_next_due
 SELECT due FROM schedules WHERE error IS NULL AND steady = ? ORDER BY due, sequence LIMIT 1
+
+-- name: select_snapshot
+SELECT stream, owner, position, fingerprint, data, checksum FROM snapshots WHERE stream = ? AND owner = ?
+
+-- name: select_snapshots
+-- Each with the last position of its stream.
+SELECT stream, owner, position, fingerprint, data, checksum,
+       (SELECT coalesce(max(stream_position), -1) FROM events WHERE events.stream = snapshots.stream)
+FROM snapshots WHERE (stream, owner) > (?, ?) ORDER BY stream, owner LIMIT ?

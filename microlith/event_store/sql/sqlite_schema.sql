@@ -113,6 +113,19 @@ CREATE TABLE projections (
     error       TEXT
 ) STRICT, WITHOUT ROWID
 
+-- name: create_snapshots
+-- States of streams, to save time; all of them may be deleted at any time. Databases made before there were any get it
+-- when they are opened.
+CREATE TABLE IF NOT EXISTS snapshots (
+    stream      TEXT NOT NULL,
+    owner       TEXT NOT NULL,
+    position    INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL,
+    data        BLOB NOT NULL,
+    checksum    BLOB NOT NULL,
+    PRIMARY KEY (stream, owner)
+) STRICT
+
 -- name: create_log
 -- For people with a SQLite shell; microlith does not read it.
 CREATE VIEW log AS

@@ -130,3 +130,12 @@ DELETE FROM schedules WHERE correlation_id = ? AND name = ? AND name <> ''
 
 -- name: fail_schedule
 UPDATE schedules SET error = ? WHERE message_id = ?
+
+-- name: upsert_snapshot
+INSERT OR REPLACE INTO snapshots (stream, owner, position, fingerprint, data, checksum) VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: delete_snapshot
+DELETE FROM snapshots WHERE stream = ? AND owner = ?
+
+-- name: delete_snapshots
+DELETE FROM snapshots RETURNING 1

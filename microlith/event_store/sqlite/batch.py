@@ -18,6 +18,7 @@ from microlith.envelope import Envelope
 from microlith.errors import PositionConflictError, StoreError
 from microlith.event_store.protocol import Committed, Done, Place, RecordedEvent, Settlement
 from microlith.event_store.records import MICROSECONDS, AppendedEvent, StoredType
+from microlith.event_store.snapshot import Snapshot
 from microlith.event_store.sqlite import scheduling
 from microlith.event_store.sqlite.codec import chained, row_crc
 from microlith.event_store.sqlite.letter_plan import LetterPlan
@@ -48,9 +49,10 @@ class Write:
         expected: Last stream position that the writer of the unit has read.
         done: Who to tell; None for a settlement that nobody waits for.
         places: Streams of single events, with what is expected of them; None for most.
+        snapshot: One to keep, or the stream and owner of one to remove; nothing else is written then.
     """
 
-    __slots__ = ("done", "expected", "letter", "messages", "places", "settlement")
+    __slots__ = ("done", "expected", "letter", "messages", "places", "settlement", "snapshot")
 
     changes: Sequence[scheduling.PreparedChange] = ()
     takes: str | None = None
@@ -63,6 +65,7 @@ class Write:
         expected: int | None = None,
         done: Done | None = None,
         places: Mapping[str, Place] | None = None,
+        snapshot: Snapshot | tuple[str, str] | None = None,
     ) -> None:
         self.messages = messages
         self.settlement = settlement
@@ -70,6 +73,7 @@ class Write:
         self.expected = expected
         self.done = done
         self.places = places
+        self.snapshot = snapshot
 
 
 class TimedWrite(Write):
@@ -138,6 +142,7 @@ class Batch:
         self._tried: set[tuple[str, str]] = set()
         self._dead_values: list[Any] = []
         self._letters = LetterPlan(session)
+        self._snapshots: dict[tuple[str, str], Snapshot | None] = {}
         self._suspects = suspects
         self._known: set[str] | None = None
 
@@ -166,6 +171,9 @@ class Batch:
             LookUpIdsError: That depends on ids which were not looked up.
         """
         settlement = write.settlement
+        if write.snapshot is not None:
+            kept = write.snapshot if isinstance(write.snapshot, Snapshot) else None
+            self._snapshots[write.snapshot[0], write.snapshot[1]] = kept
         if (settlement is not None and self._is_settled(settlement)) or (
             write.takes is not None and scheduling.is_gone(self._session, write.takes)
         ):
@@ -212,6 +220,11 @@ class Batch:
         if self._dead_values:
             session.insert("insert_dead_letters", self._dead_values, 10)
         self._letters.write()
+        for (stream, owner), snapshot in self._snapshots.items():
+            if snapshot is None:
+                session.named("delete_snapshot", stream, owner)
+            else:
+                session.named("upsert_snapshot", *snapshot)
 
     def adopt(self) -> None:
         """Make the plan, which was committed, part of the state."""

@@ -13,11 +13,13 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from microlith.errors import CorruptionError, StoreError
+from microlith.event_store.snapshot import SnapshotCheck
 from microlith.event_store.sqlite.codec import ChainCheck, StoredTypes
 from microlith.event_store.sqlite.connection import StoreFormatError, damage_in
 from microlith.event_store.sqlite.opening import VERSION
 from microlith.event_store.sqlite.ownership import Ownership
 from microlith.event_store.sqlite.reading import LogReader, Readers
+from microlith.event_store.sqlite.snapshots import check
 from microlith.event_store.sqlite.statements import statements
 from microlith.serialization import MessageTypes
 
@@ -89,6 +91,12 @@ class Inspection:
         reader.check_structure()
         return chain.position + 1
 
+    def check_snapshots(self) -> SnapshotCheck:
+        """Look at every snapshot; there is none in a database of an earlier version."""
+        if "snapshots" not in self._tables():
+            return SnapshotCheck(0, [])
+        return check(self._run)
+
     def close(self) -> None:
         """Let go. Safe to call twice."""
         self._readers.close()
@@ -106,9 +114,12 @@ class Inspection:
         except sqlite3.Error as error:
             raise StoreUnreadableError(self._path, str(error)) from error
 
+    def _tables(self) -> set[str]:
+        return {name for (name,) in self._run(statements("sqlite_schema.sql")["select_tables"])}
+
     def _is_empty(self) -> bool:
         schema = statements("sqlite_schema.sql")
-        names = {name for (name,) in self._run(schema["select_tables"])}
+        names = self._tables()
         if not names:
             return True
         if "meta" not in names:

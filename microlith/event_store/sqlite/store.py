@@ -48,6 +48,7 @@ from microlith.event_store.sqlite.rebuilding import rebuild
 from microlith.event_store.sqlite.rows import SQLiteRows
 from microlith.event_store.sqlite.schedules import ScheduleReader
 from microlith.event_store.sqlite.scheduling import PreparedChange, head_of
+from microlith.event_store.sqlite.snapshots import SQLiteSnapshots
 from microlith.event_store.sqlite.writer import WAITING_LIMIT, Durability, Writer
 from microlith.messages import Message
 from microlith.serialization import MessageTypes
@@ -68,7 +69,7 @@ class StoreBusyError(StoreUnavailableError):
         )
 
 
-class SQLiteEventStore:
+class SQLiteEventStore(SQLiteSnapshots):
     """Keeps events, commands and read models in one file.
 
     Args:

@@ -25,6 +25,7 @@ from microlith.testing.event_store_contract.reading import ReadingContract
 from microlith.testing.event_store_contract.restoring import RestoringContract
 from microlith.testing.event_store_contract.scheduling import SchedulingContract
 from microlith.testing.event_store_contract.settling import SettlingContract
+from microlith.testing.event_store_contract.snapshotting import SnapshottingContract
 from microlith.testing.event_store_contract.stock import MakeStore, StoreUnderTest
 
 __all__ = ["EventStoreContract", "StoreUnderTest"]
@@ -41,6 +42,7 @@ class EventStoreContract(
     ReadingContract,
     RestoringContract,
     SchedulingContract,
+    SnapshottingContract,
 ):
     """Derive a class whose name begins with Test and give it the fixture `make_store`."""
 

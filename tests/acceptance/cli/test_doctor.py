@@ -70,6 +70,18 @@ def test_damage_is_found_with_its_position(used):
     assert "ML014 error: The event log is damaged at position 0" in ended.out
 
 
+def test_a_snapshot_that_is_of_no_use_is_a_warning(used):
+    with sqlite3.connect(used.folder / ".microlith" / "events.db") as connection:
+        connection.execute("INSERT INTO snapshots VALUES ('account-1', 'Account', 7, 'f00d', x'7b7d', x'00')")
+    connection.close()
+
+    found = findings(used, "--verify")
+
+    assert found["ML014"]["level"] == "ok"
+    assert found["ML015"]["level"] == "warning"
+    assert "Account of account-1: its bytes do not match their checksum" in found["ML015"]["what"]
+
+
 def test_a_store_that_another_process_owns_is_not_opened(used):
     process = start_run(used.folder)
     try:
