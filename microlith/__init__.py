@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from microlith.handlers.retries import Retry
     from microlith.messages import Command, Event, Message, Query, Response
     from microlith.middleware import Middleware
+    from microlith.processes import Process, continues, starts
     from microlith.projections import Projection, ReadModel, Table, View
 
 __version__ = "0.1.0"
@@ -53,6 +54,7 @@ _HOMES = {
     "handlers.retries": ("Retry",),
     "messages": ("Command", "Event", "Message", "Query", "Response"),
     "middleware": ("Middleware",),
+    "processes": ("Process", "continues", "starts"),
     "projections": ("Projection", "ReadModel", "Table", "View"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -75,6 +77,7 @@ __all__ = [
     "Middleware",
     "NoHandlerError",
     "PayloadError",
+    "Process",
     "Projection",
     "Query",
     "QueryBus",
@@ -89,10 +92,12 @@ __all__ = [
     "View",
     "WaitTimeout",
     "WiringError",
+    "continues",
     "correlated",
     "current_envelope",
     "decides",
     "evolves",
+    "starts",
 ]
 
 

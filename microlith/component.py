@@ -18,6 +18,7 @@ from microlith.errors import DiscoveryError, DuplicateNameError
 from microlith.handlers.declared import DEFAULT_TIMEOUT, HandlerSpec
 from microlith.handlers.retries import Retry
 from microlith.messages import Message, Query, is_message
+from microlith.processes import Process, ProcessType, handler_of, process_type, state_upcaster
 from microlith.projections import ExternalProjection, Projection, ReadModel
 from microlith.serialization import Upcaster
 
@@ -25,7 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 Upcast = TypeVar("Upcast", bound=Upcaster)
 
-DISCOVERED = ("commands", "events", "queries", "handlers", "projections")
+DISCOVERED = ("commands", "events", "queries", "handlers", "aggregates", "processes", "projections")
 """Sub-packages whose modules are imported at start."""
 
 _QUERY_CONCURRENCY = 64
@@ -37,10 +38,11 @@ class Component:
     Attributes:
         name: Unique in the application: letters, digits and underscores.
         module: Name of the module it was declared in. If that is a package, its sub-packages
-            `commands`, `events`, `queries`, `handlers` and `projections` belong to the component.
+            `commands`, `events`, `queries`, `handlers`, `aggregates`, `processes` and `projections` belong to the component.
         handlers: Its handlers, in the order in which they were declared.
         projections: Its projections.
         deciders: Its aggregates.
+        processes: Its process managers.
         resources: What it provides, by type: the function that builds it.
         upcasters: How it reads old shapes: message, version, function.
     """
@@ -51,6 +53,7 @@ class Component:
         self.handlers: list[HandlerSpec] = []
         self.projections: list[Projection | ExternalProjection] = []
         self.deciders: list[Decider[Any]] = []
+        self.processes: list[ProcessType] = []
         self.resources: dict[Any, Callable[[], Any]] = {}
         self.upcasters: list[tuple[type[Message], int, Upcaster]] = []
 
@@ -143,14 +146,33 @@ class Component:
         self.deciders.append(decider)
         return decider
 
-    def upcasts(self, message: type[Message], version: int) -> Callable[[Upcast], Upcast]:
+    def process(self, process: type[Process], *, retry: Retry | None = None) -> type[Process]:
+        """Declare a process manager: its methods take events, one at a time for each key, in the order of the log.
+
+        Args:
+            process: The class.
+            retry: How often a failure is tried again before the event is a dead letter; by default not at all.
+
+        Raises:
+            ProcessError: The class cannot work as it is written.
+        """
+        read = process_type(process)
+        self.handlers.append(handler_of(read, self.name, retry))
+        self.processes.append(read)
+        return process
+
+    def upcasts(self, message: type[Message] | type[Process], version: int) -> Callable[[Upcast], Upcast]:
         """Declare how stored data of one version becomes that of the next.
 
-        The function gets the decoded JSON of a message as it was stored and returns that of version + 1. It must be pure.
+        The function gets the decoded JSON of a message, or of the state of a process, as it was stored and returns
+        that of version + 1. It must be pure.
         """
 
         def declare(function: Upcast) -> Upcast:
-            self.upcasters.append((message, version, function))
+            if issubclass(message, Process):
+                self.upcasters.append((process_type(message).step, version, state_upcaster(function)))
+            else:
+                self.upcasters.append((message, version, function))
             return function
 
         return declare
@@ -175,12 +197,14 @@ class Component:
                 if is_message(value) and value.__module__ == module.__name__:
                     yield value
         for spec in self.handlers:
-            yield spec.message
+            yield from spec.messages
             yield from spec.emits()
         for projection in self.projections:
             yield from projection.events
         for decider in self.deciders:
             yield from decider.events
+        for process in self.processes:
+            yield process.step
 
     def __repr__(self) -> str:
         return f"Component({self.name!r})"

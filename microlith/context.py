@@ -30,7 +30,8 @@ class Handling:
         queued: When it entered the handler's lane. This and the next two in monotonic seconds.
         started: When the handler began.
         ended: When the handler ended.
-        outcome: "ok", "failed" or "timeout", once it is finished.
+        outcome: "ok", "failed", "timeout", "retried" or "ignored", once it is finished.
+        reason: Why the handler had no use for the message; only set when it had none.
         outbox: What the handler has dispatched so far and not awaited; it goes out with the handler's commit.
         letter: Sequence of the dead letter that this is a retry of; None for all others.
         tried_before: How often the message was tried before it became that letter; 0 for all others.
@@ -49,12 +50,14 @@ class Handling:
         "outcome",
         "position",
         "queued",
+        "reason",
         "started",
     )
 
     started: float
     ended: float
     outcome: str
+    reason: str
     conflicts: int
     # The same for all but dead letters that are tried again.
     letter: int | None = None

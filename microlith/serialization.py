@@ -43,9 +43,10 @@ class MessageType:
         cls: The class.
         secret: Whether a field of it, at any depth, is a SecretStr or SecretBytes.
         upcasters: For each earlier version, what turns its data into the next version's.
+        step_of: Name of the process whose steps these are; "" for all other messages.
     """
 
-    __slots__ = ("cls", "component", "kind", "name", "secret", "upcasters", "version")
+    __slots__ = ("cls", "component", "kind", "name", "secret", "step_of", "upcasters", "version")
 
     def __init__(self, cls: type[Message], component: str) -> None:
         self.cls = cls
@@ -54,6 +55,7 @@ class MessageType:
         self.kind: Kind = cls.__kind__
         self.version = cls.__version__
         self.upcasters: dict[int, Upcaster] = {}
+        self.step_of = ""
         # The schema is the one place that also shows secrets in nested models, lists and unions.
         self.secret = "pydantic.types.Secret" in str(cls.__pydantic_core_schema__)
 
@@ -190,7 +192,7 @@ class MessageTypes:
     def cloud_event(self, envelope: Envelope[Any], source: str, *, show_secrets: bool = False) -> dict[str, Any]:
         """Show a message as a CloudEvents 1.0 object, ready for JSON.
 
-        Extensions: correlationid, causationid (absent at a first message), bus, component.
+        Extensions: correlationid, causationid (absent at a first message), bus, component, stepof (at a step of a process).
         """
         entry = self.of(type(envelope.message))
         event: dict[str, Any] = {
@@ -206,6 +208,8 @@ class MessageTypes:
             event["causationid"] = envelope.causation_id
         event["bus"] = "query" if entry.kind == "response" else entry.kind
         event["component"] = entry.component
+        if entry.step_of:
+            event["stepof"] = entry.step_of
         event["data"] = reveal(envelope.message) if show_secrets else shown_fields(envelope.message)
         return event
 

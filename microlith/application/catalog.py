@@ -8,6 +8,7 @@ from pydantic import PydanticSchemaGenerationError, PydanticUserError
 from microlith.application.wiring import Wiring
 from microlith.messages import Query, response_type
 from microlith.payloads import is_secret_name
+from microlith.processes import ProcessType
 from microlith.serialization import MessageType
 
 
@@ -20,14 +21,15 @@ def describe(name: str, wiring: Wiring) -> dict[str, Any]:
         "handlers": [
             {
                 "name": spec.name,
-                "message": wiring.types.shown(wiring.types.of(spec.message)),
-                "kind": spec.message.__kind__,
-                "emits": [wiring.types.shown(wiring.types.of(cls)) for cls in spec.emits()],
+                "message": wiring.types.shown(wiring.types.of(message)),
+                "kind": message.__kind__,
+                "emits": [wiring.types.shown(wiring.types.of(cls)) for cls in spec.emits(message)],
                 "file": spec.file,
-                "line": spec.line,
+                "line": spec.line_for(message),
                 "concurrency": spec.concurrency,
             }
             for spec in wiring.handlers
+            for message in spec.messages
         ],
         "projections": [
             {
@@ -39,6 +41,24 @@ def describe(name: str, wiring: Wiring) -> dict[str, Any]:
             }
             for projection in wiring.projections
         ],
+        "processes": [_process(name, process, wiring) for name, process in wiring.processes.items()],
+    }
+
+
+def _process(name: str, process: ProcessType, wiring: Wiring) -> dict[str, Any]:
+    def shown(*, starts: bool) -> list[str]:
+        taken = [event for event, taking in process.takes.items() if taking.starts == starts]
+        return [wiring.types.shown(wiring.types.of(event)) for event in taken]
+
+    file, line = process.place
+    return {
+        "name": name,
+        "key": process.cls.__key__ or None,
+        "starts": shown(starts=True),
+        "continues": shown(starts=False),
+        "step": wiring.types.shown(wiring.types.of(process.step)),
+        "file": file,
+        "line": line,
     }
 
 
@@ -56,7 +76,7 @@ def _message(entry: MessageType, wiring: Wiring) -> dict[str, Any]:
         "kind": entry.kind,
         "doc": inspect.cleandoc(cls.__doc__ or ""),
         "schema": schema,
-        "handlers": [spec.name for spec in wiring.handlers if spec.message is cls],
+        "handlers": [spec.name for spec in wiring.handlers if cls in spec.messages],
         "emitted_by": wiring.emits.get(cls, []),
         "secrets": [name for name in properties if properties[name].get("writeOnly") or is_secret_name(name)],
         "module": cls.__module__,

@@ -42,6 +42,7 @@ from microlith.handlers.injection import plan_call
 from microlith.handlers.lanes import Lane
 from microlith.messages import Kind, Message
 from microlith.middleware import Middleware
+from microlith.processes import Processes
 from microlith.projections import View
 from microlith.serialization import MessageTypes
 from microlith.tracing.log import TraceLog
@@ -330,7 +331,8 @@ class Microlith:
         completion = HandlerCompletion(delivery)
         for spec in wiring.handlers:
             lane = self._lane(spec, completion, durable=spec.message.__kind__ != "query")
-            delivery.routes.of(spec.message).lanes.append(lane)
+            for message in spec.messages:
+                delivery.routes.of(message).lanes.append(lane)
         for projection in wiring.projections:
             for event in projection.events:
                 delivery.routes.of(event).projections += 1
@@ -365,6 +367,8 @@ class Microlith:
         if detail is None:
             if annotation is Streams:
                 return self._streams_of(self.store)
+            if annotation is Processes:
+                return Processes(self.store)
             buses: dict[Any, Any] = {CommandBus: self.command_bus, QueryBus: self.query_bus, EventBus: self.event_bus}
             return buses.get(annotation, self)
         if isinstance(detail, Component):

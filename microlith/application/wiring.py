@@ -14,6 +14,7 @@ from microlith.event_store.protocol import TableSpec
 from microlith.handlers.declared import HandlerSpec
 from microlith.handlers.injection import Resolver, plan_call
 from microlith.messages import Event, Message, Query, Response, response_type
+from microlith.processes import Processes, ProcessType
 from microlith.projections import ExternalProjection, Projection, View
 from microlith.projections.outside import Resolve
 from microlith.serialization import MessageTypes
@@ -27,6 +28,7 @@ class Wiring:
         types: Every message type they declare.
         handlers: Every handler.
         projections: Every projection.
+        processes: Every process, by the name of its handler.
         emits: For each message class, the handlers that say they return it.
     """
 
@@ -35,6 +37,7 @@ class Wiring:
         self.types = MessageTypes()
         self.handlers: list[HandlerSpec] = []
         self.projections: list[Projection | ExternalProjection] = []
+        self.processes: dict[str, ProcessType] = {}
         self.emits: dict[type[Message], list[str]] = {}
         self._check_names()
         self._declare_messages()
@@ -42,6 +45,7 @@ class Wiring:
             self.handlers.extend(component.handlers)
             self.projections.extend(component.projections)
         self._check_handlers()
+        self._check_processes()
         self._check_upcasters()
         for projection in self.projections:
             if isinstance(projection, Projection):
@@ -59,7 +63,7 @@ class Wiring:
 
         def resolve(annotation: Any) -> tuple[bool, Any]:
             if (
-                annotation in (CommandBus, QueryBus, EventBus, Streams)
+                annotation in (CommandBus, QueryBus, EventBus, Streams, Processes)
                 or getattr(annotation, "__name__", "") == "Microlith"
             ):
                 return True, values(annotation, None)
@@ -156,6 +160,18 @@ class Wiring:
             plan_call(spec, self.resolver(spec, _nothing))
             for cls in spec.emits():
                 self.emits.setdefault(cls, []).append(spec.name)
+
+    def _check_processes(self) -> None:
+        named: dict[str, str] = {}
+        for component in self.components:
+            for process in component.processes:
+                place = "{}:{}".format(*process.place)
+                for name in (process.name, *process.cls.__formerly__):
+                    if name in named:  # their streams would be the same
+                        raise DuplicateNameError("processes", name, named[name], place)
+                    named[name] = place
+                self.processes[f"{component.name}.{process.name}"] = process
+                self.types.of(process.step).step_of = process.name
 
 
 def _nothing(_annotation: Any, _detail: Any) -> None:

@@ -24,8 +24,8 @@ from microlith.errors import (
     WrongBusError,
     text_of,
 )
-from microlith.event_store.protocol import Committed, Settlement, Unit
-from microlith.handlers.decisions import MAX_CONFLICTS, Decision
+from microlith.event_store.protocol import Committed, Place, Settlement, Unit
+from microlith.handlers.decisions import MAX_CONFLICTS, Decision, Ignored
 from microlith.handlers.lanes import HandlerTimeoutError, Lane
 from microlith.ids import new_id
 from microlith.messages import Message
@@ -98,6 +98,8 @@ class HandlerCompletion:
                 else:
                     self._store.settle(self.settlement(lane, handling))
             return None
+        if isinstance(value, Ignored):
+            return self._ignore(lane, handling, value)
         outgoing: Outgoing = []
         decision = value if isinstance(value, Decision) else None
         if error is None:
@@ -112,6 +114,8 @@ class HandlerCompletion:
             return None
         if lane.answers:
             return self._answer(lane, handling, outgoing)
+        if decision is not None and decision.step is not None:
+            outgoing.insert(0, (decision.step, self._delivery.routes.of(type(decision.step.message))))
         return self._commit(lane, handling, outgoing, decision)
 
     def settlement(self, lane: Lane, handling: Handling, error: str | None = None) -> Settlement:
@@ -139,6 +143,12 @@ class HandlerCompletion:
                     envelope = self._passed(envelope)
             outgoing.append((envelope, route))
         return outgoing if len(outgoing) < 2 else _each_once(outgoing)
+
+    def _ignore(self, lane: Lane, handling: Handling, ignored: Ignored) -> Awaitable[None] | None:
+        """Settle a message that its handler had no use for."""
+        handling.reason = ignored.reason
+        self._handled(handling, "ignored")
+        return self._commit(lane, handling, self._outgoing(lane, handling, None), None, traced=True)
 
     def _passed(self, envelope: Envelope[Any]) -> Envelope[Any]:
         try:
@@ -186,8 +196,8 @@ class HandlerCompletion:
                 finished.set_result(None)
 
         unit = Unit([envelope for envelope, _ in outgoing], settlement)
-        if decision is not None and decision.events:
-            unit.stream, unit.expected_position = decision.stream, decision.expected_position
+        if decision is not None:
+            _place(unit, decision)
         try:
             self._store.complete(unit, done)
         except Exception as error:
@@ -270,6 +280,14 @@ class HandlerCompletion:
         held, handling.outbox = handling.outbox, None  # the tracer remembers the handling, not what it held
         for receipt in held or ():
             receipt.accepted(error)
+
+
+def _place(unit: Unit, decision: Decision) -> None:
+    """Send what was decided to its stream: the step of a process alone, or all events."""
+    if decision.step is not None:
+        unit.places = {decision.step.message_id: Place(decision.stream, decision.expected_position)}
+    elif decision.events:
+        unit.stream, unit.expected_position = decision.stream, decision.expected_position
 
 
 def _each_once(outgoing: Outgoing) -> Outgoing:

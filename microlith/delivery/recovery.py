@@ -50,10 +50,11 @@ async def position_lane(delivery: Delivery, lane: Lane, head: int) -> None:
 
 async def refill(delivery: Delivery, lane: Lane) -> None:
     """Read the next page that a lane missed; end its being behind when it has seen everything."""
-    missed = lane.missed
-    page = await delivery.store.read_all(after=lane.last_seen, limit=_PAGE, types=stored_names(lane.spec.message))
+    missed, messages = lane.missed, lane.spec.messages
+    names = [name for cls in messages for name in stored_names(cls)]
+    page = await delivery.store.read_all(after=lane.last_seen, limit=_PAGE, types=names)
     for event in page:
-        if event.position not in lane.finished_above and type(event.message) is lane.spec.message:
+        if event.position not in lane.finished_above and type(event.message) in messages:
             lane.push(event.envelope, event.position, attempt=0 if event.position <= lane.recovering_to else 1)
         lane.last_seen = event.position
     if len(page) < _PAGE:

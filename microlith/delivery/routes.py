@@ -61,5 +61,4 @@ class Routes:
 
     def lanes(self) -> Iterator[Lane]:
         """Yield every lane once."""
-        for route in self._by_class.values():
-            yield from route.lanes
+        yield from dict.fromkeys(lane for route in self._by_class.values() for lane in route.lanes)

@@ -1,12 +1,14 @@
 """Decisions: events that a handler wants at the end of one stream, if nobody came first.
 
-What the handler of an aggregate returns. Several commands for one stream are handled one at a
+What the handler of an aggregate returns, and that of a process. Several messages for one stream are handled one at a
 time; a race that is lost all the same is decided anew.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from microlith.envelope import Envelope
 
 MAX_CONFLICTS = 3
 """How often a lost race is decided anew before the conflict is the command's failure."""
@@ -17,13 +19,15 @@ class Decision:
 
     Attributes:
         events: Messages, in order; possibly none.
+        step: The one event that is appended to the stream, of a process; the others then go where they always go.
+            None: all go to the stream.
         stream: Name of the stream.
         expected_position: Last stream position the decision was based on; -1 for a new stream.
         release: Called once the decision is committed or given up: lets the next command of the stream in.
         committed: Called after the commit; None for most.
     """
 
-    __slots__ = ("committed", "events", "expected_position", "release", "stream")
+    __slots__ = ("committed", "events", "expected_position", "release", "step", "stream")
 
     def __init__(
         self,
@@ -32,18 +36,30 @@ class Decision:
         expected_position: int,
         release: Callable[[], None],
         committed: Callable[[], None] | None = None,
+        *,
+        step: Envelope[Any] | None = None,
     ) -> None:
         self.events = events
         self.stream = stream
         self.expected_position = expected_position
         self.release = release
         self.committed = committed
+        self.step = step
 
     def end(self, *, committed: bool) -> None:
         """Let the next command of the stream in; if this one is committed, tell who waits for that."""
         self.release()
         if committed and self.committed is not None:
             self.committed()
+
+
+class Ignored:
+    """That a handler was asked and the message was not for it; the reason is shown by the tracer."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
 
 
 class KeyedLocks:

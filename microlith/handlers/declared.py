@@ -6,7 +6,7 @@ Reads signatures only; runs nothing.
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from microlith.errors import InjectionError
@@ -15,6 +15,9 @@ from microlith.messages import Message, is_message
 
 DEFAULT_TIMEOUT = 30.0
 
+Methods = Mapping[type[Message], tuple[Callable[..., Any], Sequence[type[Message]]]]
+"""What is written for each message class of a handler that takes several, and what that may return."""
+
 
 class HandlerSpec:
     """A handler as its component declared it.
@@ -22,7 +25,8 @@ class HandlerSpec:
     Attributes:
         name: Component and function, such as "auth.login".
         component: Name of the component.
-        message: Class it takes.
+        message: Class it takes; the first, if there are several.
+        messages: Every class it takes; several for a process.
         function: The function itself, `async def` or `def`.
         concurrency: How many messages it may handle at a time; 1 keeps their order.
         timeout: Seconds one handling may take.
@@ -40,6 +44,7 @@ class HandlerSpec:
         retry: Retry | None = None,
         written_as: Callable[..., Any] | None = None,
         returns: Sequence[type[Message]] | None = None,
+        methods: Methods | None = None,
     ) -> None:
         """Note a handler.
 
@@ -52,15 +57,18 @@ class HandlerSpec:
             retry: How often a failure is tried again.
             written_as: The function whose file and line are shown, when a handler is made from another one.
             returns: The message classes it may return, when its annotation does not tell.
+            methods: For a handler that takes several classes: what is written for each, and what that may return.
         """
         self.component = component
         self.message = message
+        self.messages = (message,) if methods is None else tuple(methods)
         self.function = function
         self.concurrency = concurrency
         self.timeout = timeout
         self.retry = retry
         self._written_as = written_as or function
         self._returns = returns
+        self._methods = methods
         self.name = f"{component}.{getattr(function, '__name__', type(function).__name__)}"
 
     @property
@@ -78,8 +86,7 @@ class HandlerSpec:
     @property
     def line(self) -> int:
         """Line of its `def`, or of its first decorator."""
-        code = getattr(inspect.unwrap(self._written_as), "__code__", None)
-        return code.co_firstlineno if code else 0
+        return _line(self._written_as)
 
     @property
     def place(self) -> str:
@@ -99,10 +106,22 @@ class HandlerSpec:
                 self.name, "?", str(error), hint=f"Import what the annotations name, in {self.place}."
             ) from error
 
-    def emits(self) -> list[type[Message]]:
-        """List the message classes its return annotation names, in order."""
+    def emits(self, message: type[Message] | None = None) -> list[type[Message]]:
+        """List the message classes its return annotation names, in order; of several methods, that of one message."""
+        if self._methods is not None:
+            methods = self._methods.values() if message is None else [self._methods[message]]
+            return list(dict.fromkeys(cls for _, returns in methods for cls in returns))
         found = messages_in(self.hints().get("return")) if self._returns is None else self._returns
         return list(dict.fromkeys(found))
+
+    def line_for(self, message: type[Message]) -> int:
+        """Line of what is written for one message class."""
+        return self.line if self._methods is None else _line(self._methods[message][0])
+
+
+def _line(function: Callable[..., Any]) -> int:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return code.co_firstlineno if code else 0
 
 
 def messages_in(annotation: Any) -> Iterator[type[Message]]:

@@ -244,6 +244,8 @@ class Tracer:
             "took_ms": round((handling.ended - handling.started) * 1000, 3),
             "sent": list(sent),
         }
+        if handling.outcome == "ignored":
+            data["reason"] = scrub(handling.reason, secret_values(envelope.message))
         if error is not None:
             data["error"] = describe_error(error, secret_values(envelope.message))
         fact = self._fact("microlith.handled", handling.started + self._wall_minus_monotonic, data)

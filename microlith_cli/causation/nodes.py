@@ -22,12 +22,13 @@ class Handling:
     Attributes:
         handler: Its name, such as "auth.login".
         message: The type of the message.
-        outcome: "ok", "failed", "timeout", "cancelled", or "running".
+        outcome: "ok", "failed", "timeout", "retried", "ignored", "cancelled", or "running".
         attempt: Counted from 1.
         started: When it began, seconds since the epoch; None when unknown.
         queued_ms: How long the message had waited for it.
         took_ms: How long it worked; None while it is running.
         error: Of a failure: type, message, file, line, source, as far as known.
+        reason: Why it was ignored.
         last: Whether no later attempt is known.
         sent: What it sent, in order.
         sent_ids: The ids of what it says it sent.
@@ -41,6 +42,7 @@ class Handling:
     queued_ms: float = 0.0
     took_ms: float | None = None
     error: Mapping[str, Any] | None = None
+    reason: str = ""
     last: bool = True
     sent: "list[Message]" = field(default_factory=list, repr=False)
     sent_ids: tuple[str, ...] = ()
@@ -65,6 +67,7 @@ class Message:
         time: When it was made, seconds since the epoch; None when unknown.
         handlers: How many handlers take it; None when unknown.
         projections: How many projections take it; they did so when it was accepted.
+        step_of: The process whose step it is; empty for most.
         position: Of an event, its global position.
         data: Its payload, secrets masked.
         cause: The message id of its parent; None for a first message.
@@ -79,6 +82,7 @@ class Message:
     time: float | None = None
     handlers: int | None = None
     projections: int = 0
+    step_of: str = ""
     position: int | None = None
     data: Any = None
     cause: str | None = None
@@ -88,7 +92,7 @@ class Message:
     @property
     def unhandled(self) -> bool:
         """Whether it is an event that nobody takes."""
-        return self.kind == "event" and self.handlers == 0 and not self.projections
+        return self.kind == "event" and self.handlers == 0 and not self.projections and not self.step_of
 
     @property
     def waiting(self) -> int:
@@ -112,6 +116,8 @@ def moment(text: Any) -> float | None:
 
 def takers(fact: Fact) -> str:
     """Say of an event who takes it beside its handlers: "2 projections", or "no handler"; empty for other messages."""
+    if _text(fact.get("stepof")):
+        return "step"
     projections = _whole(fact.get("projections")) or 0
     if projections:
         return "1 projection" if projections == 1 else f"{projections} projections"
@@ -144,6 +150,7 @@ def read_handling(fact: Fact) -> Handling:
         queued_ms=_number(data.get("queued_ms")) or 0.0,
         took_ms=None if running else _number(data.get("took_ms")),
         error=error if isinstance(error, Mapping) else None,
+        reason=_text(data.get("reason")),
         sent_ids=tuple(filter(None, map(_text, sent))) if isinstance(sent, list) else (),
     )
 
@@ -156,6 +163,7 @@ def read_message(fact: Fact, message: Message) -> None:
     message.time = moment(fact.get("time"))
     message.handlers = _whole(fact.get("handlers"))
     message.projections = _whole(fact.get("projections")) or 0
+    message.step_of = _text(fact.get("stepof"))
     message.position = _whole(fact.get("position"))
     message.data = fact.get("data")
     message.cause = cause_of(fact) or None

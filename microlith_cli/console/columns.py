@@ -34,7 +34,7 @@ class Columns:
     def of(self, handling: Handling, kind: str) -> list[Run]:
         """Show one handling."""
         ink, failed = self._ink, handling.failed
-        style = {"ok": "ok", "running": "dim", "cancelled": "warning", "retried": "warning"}.get(
+        style = {"ok": "ok", "running": "dim", "cancelled": "warning", "retried": "warning", "ignored": "dim"}.get(
             handling.outcome, "failed"
         )
         runs: list[Run] = [("  ", ""), (ink.mark(handling.outcome), "failed bold" if failed else style), (" ", "")]

@@ -201,7 +201,7 @@ class LiveTracer:
 
     def _handling(self, handling: Handling) -> list[Run]:
         ink = self._ink
-        style = {"ok": "ok", "running": "dim", "cancelled": "warning", "retried": "warning"}.get(
+        style = {"ok": "ok", "running": "dim", "cancelled": "warning", "retried": "warning", "ignored": "dim"}.get(
             handling.outcome, "failed bold"
         )
         runs: list[Run] = [(ink.mark(handling.outcome), style), (f" {one_line(handling.handler)}", "")]

@@ -215,6 +215,8 @@ class _Drawing:
         """Show why a handling failed, and where."""
         if handling.outcome in {"timeout", "cancelled"}:
             yield self._row([(prefix, "dim"), (_WORDS[handling.outcome], "failed")])
+        if handling.outcome == "ignored":
+            yield self._row([(prefix, "dim"), (one_line(f"ignored: {handling.reason}".removesuffix(": ")), "dim")])
         error = handling.error
         if error is None:
             return
@@ -248,6 +250,8 @@ def _merged(message: Message) -> bool:
 def _remark(message: Message) -> str:
     if not message.kind:
         return "not in the trace log"
+    if message.step_of:
+        return "step"
     if message.unhandled:
         return "no handler"
     if message.waiting:

@@ -21,7 +21,7 @@ Side = Literal["message", "handling", "both"]
 
 HANDLING = ("microlith.handled", "microlith.started")
 _BUSES = ("command", "query", "event")
-_STATUSES = ("ok", "failed", "timeout", "retried", "cancelled", "running", "unhandled")
+_STATUSES = ("ok", "failed", "timeout", "retried", "ignored", "cancelled", "running", "unhandled")
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _LONGEST_TEXT = 4096
 """Of a value, as many characters are compared."""
@@ -138,7 +138,9 @@ def _status(asked: Condition) -> tuple[Test, Side]:
 
 
 def _is_unhandled(fact: Fact) -> bool:
-    return fact.get("bus") == "event" and fact.get("handlers") == 0 and not fact.get("projections")
+    return (
+        fact.get("bus") == "event" and fact.get("handlers") == 0 and not (fact.get("projections") or fact.get("stepof"))
+    )
 
 
 def _duration(asked: Condition) -> tuple[Test, Side]:

@@ -71,7 +71,7 @@ class CorrelationFacts:
         data = fact["data"]
         self._handlings -= 1
         self._expected.update(data["sent"])
-        if data["outcome"] != "ok" and self.failure is None:
+        if data["outcome"] not in {"ok", "ignored"} and self.failure is None:
             error = data.get("error", {})
             self.failure = {
                 "type": "HandlerFailedError",

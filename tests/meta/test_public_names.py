@@ -29,6 +29,7 @@ PUBLIC_NAMES = [
     "Middleware",
     "NoHandlerError",
     "PayloadError",
+    "Process",
     "Projection",
     "Query",
     "QueryBus",
@@ -43,10 +44,12 @@ PUBLIC_NAMES = [
     "View",
     "WaitTimeout",
     "WiringError",
+    "continues",
     "correlated",
     "current_envelope",
     "decides",
     "evolves",
+    "starts",
 ]
 
 

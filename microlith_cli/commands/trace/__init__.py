@@ -67,7 +67,7 @@ Options:
   --help           Show this text.
 
 Terms of a filter: type:Login* bus:event component:auth handler:auth.login
-status:failed|ok|timeout|retried|cancelled|running|unhandled took:>50ms
+status:failed|ok|timeout|retried|ignored|cancelled|running|unhandled took:>50ms
 queued:>50ms since:5m until:10:32 correlation:ID id:ID data.email=a@b.c, a word
 of the type; -TERM or not:TERM must not hold. All terms must hold; quotes keep
 spaces.

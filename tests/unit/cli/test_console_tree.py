@@ -81,7 +81,7 @@ def test_colour_adds_nothing_but_colour():
 
 
 @pytest.mark.parametrize(
-    "outcome", ["ok", "failed", "timeout", "retried", "cancelled", "running", "unfinished", "unheard of"]
+    "outcome", ["ok", "failed", "timeout", "retried", "ignored", "cancelled", "running", "unfinished", "unheard of"]
 )
 def test_every_outcome_is_coloured_with_numbers_alone(outcome, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
