@@ -55,8 +55,8 @@ class ProcessType:
         self.name = cls.__name__
         self.takes: dict[type[Event], Taking] = {}
         _check_fields(cls)
-        for method in _methods(cls):
-            self._add(method)
+        for method, marked in _methods(cls):
+            self._add(method, marked)
         if not any(taking.starts for taking in self.takes.values()):
             raise ProcessError(
                 f"Nothing starts the process {self.name}.", hint="Mark a method that takes an event with @starts."
@@ -90,6 +90,14 @@ class ProcessType:
         """Name the stream of one process, and those it may stand in since it had another name."""
         return [f"process-{name}-{key}" for name in (self.name, *self.cls.__formerly__)]
 
+    def ignores(self, event: Event, key: str, *, started: bool, ended: bool) -> str | None:
+        """Say why an event is not for a process; None when it is."""
+        if ended:
+            return f"the process {self.name} {key!r} has ended"
+        if not started and not self.takes[type(event)].starts:
+            return f"no process {self.name} {key!r} has started"
+        return None
+
     def step_of(self, process: Process, event: Event) -> tuple[list[Any], bool]:
         """Let a process take an event; return what it sends, in order, and whether it has ended."""
         returned = self.takes[type(event)].method(process, event)
@@ -98,9 +106,9 @@ class ProcessType:
             return [], ended
         return list(returned) if isinstance(returned, list | tuple | types.GeneratorType) else [returned], ended
 
-    def _add(self, method: Callable[..., Any]) -> None:
+    def _add(self, method: Callable[..., Any], marked: Callable[..., Any]) -> None:
         name = f"{self.name}.{method.__name__}"
-        own_key = getattr(method, STARTS, "") or getattr(method, CONTINUES, "")
+        own_key = getattr(marked, STARTS, "") or getattr(marked, CONTINUES, "")
         template = own_key or self.cls.__key__
         if template and not fields_of(template):
             template = f"{{{template}}}"
@@ -119,7 +127,7 @@ class ProcessType:
                     hint="Keep one of them.",
                 )
             _check_key(name, template, event)
-            self.takes[event] = Taking(method, template, returns, starts=hasattr(method, STARTS))
+            self.takes[event] = Taking(method, template, returns, starts=hasattr(marked, STARTS))
 
 
 def process_type(cls: type[Process]) -> ProcessType:
@@ -158,13 +166,16 @@ def _check_fields(cls: type[Process]) -> None:
         )
 
 
-def _methods(cls: type[Process]) -> Iterator[Callable[..., Any]]:
-    """Yield the marked methods, in the order in which they are written; one that is overridden not twice."""
-    names = dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base))
-    for name in names:
-        method = inspect.getattr_static(cls, name)
-        if inspect.isfunction(method) and (hasattr(method, STARTS) or hasattr(method, CONTINUES)):
-            yield method
+def _methods(cls: type[Process]) -> Iterator[tuple[Callable[..., Any], Callable[..., Any]]]:
+    """Yield the methods that take events, in the order in which they are written, each with the one that is marked.
+
+    That is the same, or one that it overrides.
+    """
+    for name in dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base)):
+        written = [vars(base)[name] for base in cls.__mro__ if name in vars(base)]
+        marked = next((one for one in written if hasattr(one, STARTS) or hasattr(one, CONTINUES)), None)
+        if marked is not None and inspect.isfunction(written[0]):
+            yield written[0], marked
 
 
 def _hints(name: str, method: Callable[..., Any]) -> dict[str, Any]:

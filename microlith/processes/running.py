@@ -111,13 +111,13 @@ async def _made(
     """Let a process take an event, or say why it does not."""
     event = envelope.message
     found = await processes.find(process, key)
-    if found.step is None and not process.takes[type(event)].starts:
-        return Ignored(f"no process {process.name} {key!r} has started")
     step_id = _step_id(found.stream, envelope)
     if found.step is not None and await processes.has_taken(step_id):
         return Ignored(f"the process {process.name} {key!r} has taken it already")
-    if found.step is not None and found.step.ended:
-        return Ignored(f"the process {process.name} {key!r} has ended")
+    ended = found.step is not None and found.step.ended
+    ignored = process.ignores(event, key, started=found.step is not None, ended=ended)
+    if ignored is not None:
+        return Ignored(ignored)
     state = process.cls() if found.step is None else _copied(found.step.state)
     messages, ended = process.step_of(state, event)
     step = process.step(key=key, took=type(event).__name__, ended=ended, state=state)

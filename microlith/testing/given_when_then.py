@@ -1,9 +1,10 @@
 """Given some events, when a command comes, then these events follow.
 
-For an aggregate or a decider nothing runs but its own functions. For an application the real
+For an aggregate, a decider or a process nothing runs but its own functions. For an application the real
 handlers run, on a store in memory, and the outcome is looked at when the whole cascade has ended.
 
     given(Account, OpenedEvent(...)).when(Withdraw(...)).then(WithdrawnEvent(...))
+    given(Fulfilment, OrderPlacedEvent(...)).when(PaymentTakenEvent(...)).then(ShipOrder(...)).state(paid=True)
     await given(app, RegisteredEvent(...)).when(LoginCommand(...)).then(LoggedInEvent(...))
 """
 
@@ -18,6 +19,8 @@ from microlith.context import correlated
 from microlith.errors import NotRunningError
 from microlith.event_store.protocol import Committed, Unit
 from microlith.messages import Command, Event, Message
+from microlith.processes import Process, process_type
+from microlith.testing.given_process import GivenProcess
 from microlith.testing.in_memory import in_memory
 
 Expected = Message | type[Message]
@@ -33,11 +36,15 @@ class _Nothing:
 @overload
 def given(subject: type[Aggregate] | Decider[Any], *events: Event) -> "GivenStream": ...
 @overload
+def given(subject: type[Process], *events: Event) -> GivenProcess: ...
+@overload
 def given(subject: Microlith, *events: Event) -> "GivenApplication": ...
 def given(subject: Any, *events: Event) -> Any:
-    """Begin with what has happened before: events of one stream, or of an application."""
+    """Begin with what has happened before: events of one stream, of a process, or of an application."""
     if isinstance(subject, Microlith):
         return GivenApplication(subject, events)
+    if isinstance(subject, type) and issubclass(subject, Process):
+        return GivenProcess(process_type(subject), events, _compare, _compare_error)
     return GivenStream(subject if isinstance(subject, Decider) else decider_of(subject), events)
 
 

@@ -56,7 +56,7 @@ WORDS = {
     "trace import": ("--json", "--help"),
     "replay": ("projection", "--help"),
     "replay projection": ("--all", "--json", "--help"),
-    "list": ("--components", "--messages", "--handlers", "--projections", "--json", "--help"),
+    "list": ("--components", "--messages", "--handlers", "--processes", "--projections", "--json", "--help"),
     "describe": ("--json", "--help"),
     "check": ("--json", "--help"),
     "doctor": ("--verify", "--json", "--help"),

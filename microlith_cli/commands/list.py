@@ -17,7 +17,7 @@ from microlith_cli.project import find_project
 from microlith_cli.session import read_catalog
 
 KINDS = ("command", "event", "query", "response")
-SECTIONS = ("components", "messages", "handlers", "projections")
+SECTIONS = ("components", "messages", "handlers", "processes", "projections")
 
 Row = Mapping[str, Any]
 
@@ -29,11 +29,12 @@ def command(
     components: Annotated[bool, typer.Option("--components", help="Show the components.")] = False,
     messages: Annotated[bool, typer.Option("--messages", help="Show the messages.")] = False,
     handlers: Annotated[bool, typer.Option("--handlers", help="Show the handlers.")] = False,
+    processes: Annotated[bool, typer.Option("--processes", help="Show the process managers.")] = False,
     projections: Annotated[bool, typer.Option("--projections", help="Show the projections.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> int:
     """List messages, handlers, components and projections."""
-    asked = dict(zip(SECTIONS, (components, messages, handlers, projections), strict=True))
+    asked = dict(zip(SECTIONS, (components, messages, handlers, processes, projections), strict=True))
     project = find_project()
     catalog = read_catalog(project)
     shown = {
@@ -41,10 +42,12 @@ def command(
         for section in SECTIONS
         if asked[section] or not any(asked.values())
     }
+    if not asked["processes"] and not shown.get("processes"):
+        shown.pop("processes", None)  # most applications have none
     if as_json:
         for section, rows in shown.items():
             for row in rows:
-                plain.out_json({"item": section.removesuffix("s"), **row})
+                plain.out_json({"item": "process" if section == "processes" else section.removesuffix("s"), **row})
     else:
         plain.out("\n\n".join(_section(section, rows, project.root) for section, rows in shown.items()))
     return DONE if any(shown.values()) else SAID_NO
@@ -90,6 +93,12 @@ def _handler(row: Row) -> Sequence[str]:
     return (row["name"], row["message"], f"→ {', '.join(row['emits'])}" if row["emits"] else "")
 
 
+def _process(row: Row) -> Sequence[str]:
+    key = f"by {row['key']}" if row["key"] else "by correlation"
+    continued = f", then {', '.join(row['continues'])}" if row["continues"] else ""
+    return (row["name"], key, f"{', '.join(row['starts'])}{continued}")
+
+
 def _projection(row: Row) -> Sequence[str]:
     return (row["name"], ", ".join(row["events"]))
 
@@ -105,5 +114,6 @@ _COLUMNS = {
     "components": lambda row: (row["name"],),
     "messages": _message,
     "handlers": _handler,
+    "processes": _process,
     "projections": _projection,
 }
