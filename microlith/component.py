@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 from microlith.aggregates import Aggregate, Decider, decider_of, handlers_of
 from microlith.errors import DiscoveryError, DuplicateNameError
 from microlith.handlers.declared import DEFAULT_TIMEOUT, HandlerSpec
+from microlith.handlers.keys import KeyFieldError, key_of_field
 from microlith.handlers.retries import Retry
-from microlith.messages import Message, Query, is_message
+from microlith.messages import Command, Event, Message, Query, is_message
 from microlith.processes import Process, ProcessType, handler_of, process_type, state_upcaster
 from microlith.projections import ExternalProjection, Projection, ReadModel
 from microlith.serialization import Upcaster
@@ -30,6 +31,7 @@ DISCOVERED = ("commands", "events", "queries", "handlers", "aggregates", "proces
 """Sub-packages whose modules are imported at start."""
 
 _QUERY_CONCURRENCY = 64
+_KEYED_CONCURRENCY = 16
 
 
 class Component:
@@ -64,6 +66,7 @@ class Component:
         concurrency: int | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         retry: Retry | None = None,
+        key: str | None = None,
     ) -> Callable[[F], F]:
         """Declare that a function handles a message type.
 
@@ -74,18 +77,30 @@ class Component:
         Args:
             message: Command, query or event class.
             concurrency: How many messages it may handle at a time. By default 1 for commands and
-                events, which keeps their order, and 64 for queries.
+                events, which keeps their order, 16 with a key, and 64 for queries.
             timeout: Seconds one handling may take before it is cancelled.
             retry: How often a failure is tried again before the message is a dead letter; by default not at all.
+            key: A field of the message, such as "order_id" or "order.id". Messages with the same value in it are
+                handled one at a time and in order, others beside them; and when one of them becomes a dead letter,
+                later ones are parked behind it.
+
+        Raises:
+            KeyFieldError: The message has no such field.
         """
+        if key is not None and not issubclass(message, Command | Event):
+            raise KeyFieldError(f"{message.__name__} can have no key.", hint="Commands and events have an order.")
+        key_of = None if key is None else key_of_field(message, key)
         if concurrency is None:
-            concurrency = _QUERY_CONCURRENCY if issubclass(message, Query) else 1
+            several = _KEYED_CONCURRENCY if key is not None else 1
+            concurrency = _QUERY_CONCURRENCY if issubclass(message, Query) else several
         if concurrency < 1:
             raise ValueError(f"concurrency must be at least 1, not {concurrency}")
         workers = concurrency
 
         def declare(function: F) -> F:
-            spec = HandlerSpec(self.name, message, function, concurrency=workers, timeout=timeout, retry=retry)
+            spec = HandlerSpec(
+                self.name, message, function, concurrency=workers, timeout=timeout, retry=retry, key=key_of
+            )
             self.handlers.append(spec)
             return function
 

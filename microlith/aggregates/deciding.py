@@ -29,6 +29,8 @@ def handlers_of(decider: Decider[Any], component: str, retry: Retry | None) -> l
             retry=retry,
             written_as=decider.decide,
             returns=returned,
+            key=lambda envelope: decider.stream_of(envelope.message),
+            parks=False,
         )
         for command, returned in decider.commands.items()
     ]

@@ -359,7 +359,7 @@ class Microlith:
             self._executor,
             limit=limit,
             durable=durable,
-            spawn=self._tasks.spawn,
+            spawn=self._tasks.spawn_worker,
             middleware=self._middleware,
         )
 

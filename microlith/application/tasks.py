@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Any
 
 from microlith.delivery import Delivery
+from microlith.handlers.lanes import WorkerTask
 
 logger = logging.getLogger("microlith")
 
@@ -25,6 +26,13 @@ class Tasks:
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Start a task and hold it until it ends; an error it ends with is logged."""
         task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def spawn_worker(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Start the task of a lane's worker and hold it."""
+        task = WorkerTask(work, loop=asyncio.get_running_loop(), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task

@@ -123,9 +123,7 @@ class HandlerCompletion:
         position = handling.position
         if position is None:
             return Settlement(handling.handler, handling.envelope, None, -1, error, handling.attempt, handling.letter)
-        lane.under_way.discard(position)
-        lane.highest_done = max(lane.highest_done, position)
-        checkpoint = min(lane.under_way) - 1 if lane.under_way else lane.highest_done
+        checkpoint = lane.done_with(position)
         return Settlement(handling.handler, handling.envelope, position, checkpoint, error, handling.attempt)
 
     def _outgoing(self, lane: Lane, handling: Handling, value: Any) -> Outgoing:
@@ -175,6 +173,8 @@ class HandlerCompletion:
         settlement = self.settlement(lane, handling) if lane.durable else None
         finished: asyncio.Future[None] | None = None
         over = False
+        if handling.position is not None:
+            lane.under_way.add(handling.position)  # until the commit: no later one's checkpoint may pass it
 
         def done(committed: Committed | None, error: BaseException | None) -> None:
             nonlocal over
@@ -186,12 +186,7 @@ class HandlerCompletion:
                     refused = isinstance(error, PositionConflictError) or not isinstance(error, StoreError)
                     self._fail(lane, handling, error, settle=refused)
             else:
-                if not traced:
-                    self._handled(handling, "ok", sent=[envelope.message_id for envelope, _ in outgoing])
-                self._delivery.deliver_committed(outgoing, committed)
-                self._release(handling, None)
-                if handling.letter is not None:
-                    self._delivery.retrying.end(handling.letter, None)
+                self._committed(lane, handling, outgoing, committed, traced=traced)
             if finished is not None and not finished.done():
                 finished.set_result(None)
 
@@ -208,6 +203,18 @@ class HandlerCompletion:
             return None
         finished = self._delivery.loop.create_future()
         return finished
+
+    def _committed(
+        self, lane: Lane, handling: Handling, outgoing: Outgoing, committed: Committed, *, traced: bool
+    ) -> None:
+        if handling.position is not None:
+            lane.under_way.discard(handling.position)
+        if not traced:
+            self._handled(handling, "ok", sent=[envelope.message_id for envelope, _ in outgoing])
+        self._delivery.deliver_committed(outgoing, committed)
+        self._release(handling, None)
+        if handling.letter is not None:
+            self._delivery.retrying.end(handling.letter, None)
 
     def _decides_anew(self, lane: Lane, handling: Handling, error: BaseException | None) -> bool:
         """Put a decision that lost a race for its stream back to the front, a few times."""

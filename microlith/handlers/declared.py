@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from microlith.errors import InjectionError
+from microlith.handlers.keys import KeyOf
 from microlith.handlers.retries import Retry
 from microlith.messages import Message, is_message
 
@@ -31,6 +32,8 @@ class HandlerSpec:
         concurrency: How many messages it may handle at a time; 1 keeps their order.
         timeout: Seconds one handling may take.
         retry: How often a failure is tried again; None: a failure is final.
+        key: Tells the key of a message; those of one key keep their order. None: no message has one.
+        parks: Whether messages of a key are parked when one before them became a dead letter.
     """
 
     def __init__(
@@ -44,6 +47,8 @@ class HandlerSpec:
         retry: Retry | None = None,
         written_as: Callable[..., Any] | None = None,
         returns: Sequence[type[Message]] | None = None,
+        key: KeyOf | None = None,
+        parks: bool = True,
         methods: Methods | None = None,
     ) -> None:
         """Note a handler.
@@ -57,6 +62,8 @@ class HandlerSpec:
             retry: How often a failure is tried again.
             written_as: The function whose file and line are shown, when a handler is made from another one.
             returns: The message classes it may return, when its annotation does not tell.
+            key: Tells the key of a message.
+            parks: Whether messages are parked behind a dead letter of their key.
             methods: For a handler that takes several classes: what is written for each, and what that may return.
         """
         self.component = component
@@ -66,6 +73,8 @@ class HandlerSpec:
         self.concurrency = concurrency
         self.timeout = timeout
         self.retry = retry
+        self.key = key
+        self.parks = parks and key is not None
         self._written_as = written_as or function
         self._returns = returns
         self._methods = methods

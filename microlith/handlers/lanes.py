@@ -20,6 +20,7 @@ from microlith.errors import MicrolithError
 from microlith.handlers.decisions import Decision
 from microlith.handlers.declared import HandlerSpec
 from microlith.handlers.injection import Call
+from microlith.handlers.keys import KeyedQueue, Positions
 from microlith.middleware import Middleware, handled_through
 
 _TURN = 0.001
@@ -42,6 +43,30 @@ class HandlerTimeoutError(MicrolithError):
             f"Handler {handler} took longer than {timeout:g} s and was cancelled.",
             hint="Raise it with `handles(..., timeout=SECONDS)`, or make the handler quicker.",
         )
+
+
+class SelfCancelledError(MicrolithError):
+    """A handler tried to cancel the task it runs in, which is its lane's and not its own."""
+
+    def __init__(self, task: str) -> None:
+        super().__init__(
+            f"A handler cannot cancel the task it runs in ({task}): the messages behind it need that task.",
+            hint="Raise an error to fail the message, or start a task of your own and cancel that.",
+        )
+
+
+class WorkerTask(asyncio.Task[None]):
+    """The task of one worker. What it runs cannot cancel it: the lane would stand still without a word."""
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel it from outside.
+
+        Raises:
+            SelfCancelledError: It is what runs.
+        """
+        if asyncio.current_task(self.get_loop()) is self:
+            raise SelfCancelledError(self.get_name())
+        return super().cancel(msg)
 
 
 class Completion(Protocol):
@@ -87,7 +112,8 @@ class Lane:
         stopped: For events: whether the next one could not be read; it stays behind until the next start.
         last_seen: For events: global position up to which messages have entered the lane.
         missed: For events: highest position that passed while it was behind.
-        under_way: Positions being handled now.
+        keyed: Its queue, if its handler has a key.
+        under_way: Positions being handled now; with a key, also those that wait in the queue.
         highest_done: Highest position it is done with.
         finished_above: Positions above its checkpoint that an earlier process finished.
         recovering_to: Last position that was in the log when this process started.
@@ -113,12 +139,13 @@ class Lane:
         self.limit = limit
         self.answers = spec.message.__kind__ == "query"
         self.durable = durable
-        self.queue: deque[Handling] = deque()
+        self.keyed = None if spec.key is None else KeyedQueue(spec.key)
+        self.queue: deque[Handling] | KeyedQueue = deque() if self.keyed is None else self.keyed
         self.behind = False
         self.stopped = False
         self.last_seen = -1
         self.missed = -1
-        self.under_way: set[int] = set()
+        self.under_way: set[int] | Positions = set() if self.keyed is None else self.keyed.open
         self.highest_done = -1
         self.finished_above: set[int] = set()
         self.recovering_to = -1
@@ -203,7 +230,7 @@ class Lane:
                 slot.task.cancel()
 
     async def _work(self, slot: Slot) -> None:
-        queue, completion = self.queue, self._completion
+        queue, completion, keyed = self.queue, self._completion, self.keyed
         turn_ends = monotonic() + _TURN
         while not self.closing:
             if not queue:
@@ -213,12 +240,8 @@ class Lane:
             slot.handling = handling = queue.popleft()
             if handling.position is not None:
                 self.under_way.add(handling.position)
-            if handling.attempt < 1:
-                counted = await completion.begin_again(self, handling)
-                if counted is None:
-                    slot.handling = None
-                    continue
-                handling.attempt = counted
+            if handling.attempt < 1 and not await self._begin_again(slot, handling):
+                continue
             value = error = None
             handling.started = slot.started = monotonic()
             handling_now.set(handling)
@@ -238,11 +261,32 @@ class Lane:
             if finishing is not None:
                 await finishing
             slot.handling = None
+            if keyed is not None:
+                keyed.done(handling)
             if handling.ended >= turn_ends:
                 if self.senders:
                     self.admit(CROWDED - len(queue))
                 await asyncio.sleep(0)
                 turn_ends = monotonic() + _TURN
+
+    async def _begin_again(self, slot: Slot, handling: Handling) -> bool:
+        """Count another try; tell whether it may begin."""
+        counted = await self._completion.begin_again(self, handling)
+        if counted is not None:
+            handling.attempt = counted
+            return True
+        slot.handling = None
+        if self.keyed is not None:
+            self.keyed.done(handling)
+        return False
+
+    def done_with(self, position: int) -> int:
+        """Note that an event is finished; return up to which position all are."""
+        self.under_way.discard(position)
+        self.highest_done = max(self.highest_done, position)
+        if not self.under_way:
+            return self.highest_done
+        return (min(self.under_way) if self.keyed is None else next(iter(self.under_way))) - 1
 
     async def _rest(self) -> None:
         """Fetch what was missed, or wait for something to do."""
