@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from microlith.aggregates import Aggregate, Decider, Streams, decides, evolves
     from microlith.application import Microlith
-    from microlith.buses import CommandBus, EventBus, QueryBus, Receipt, Subscription
+    from microlith.buses import Answer, CommandBus, EventBus, QueryBus, Receipt, Subscription
     from microlith.component import Component
     from microlith.context import correlated, current_envelope
     from microlith.envelope import Envelope
@@ -21,22 +21,24 @@ if TYPE_CHECKING:
         MicrolithError,
         NoHandlerError,
         PayloadError,
+        ProjectionsBehindError,
         StoreError,
         WaitTimeout,
         WiringError,
     )
+    from microlith.event_store.recorded_event import RecordedEvent
     from microlith.handlers.retries import Retry
     from microlith.messages import Command, Event, Message, Query, Response
     from microlith.middleware import Middleware
     from microlith.processes import Process, continues, starts
-    from microlith.projections import Projection, ReadModel, Table, View
+    from microlith.projections import ExternalProjection, Projection, ReadModel, Table, View
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "aggregates": ("Aggregate", "Decider", "Streams", "decides", "evolves"),
     "application": ("Microlith",),
-    "buses": ("CommandBus", "EventBus", "QueryBus", "Receipt", "Subscription"),
+    "buses": ("Answer", "CommandBus", "EventBus", "QueryBus", "Receipt", "Subscription"),
     "component": ("Component",),
     "context": ("correlated", "current_envelope"),
     "envelope": ("Envelope",),
@@ -47,6 +49,7 @@ _HOMES = {
         "MicrolithError",
         "NoHandlerError",
         "PayloadError",
+        "ProjectionsBehindError",
         "StoreError",
         "WaitTimeout",
         "WiringError",
@@ -55,12 +58,14 @@ _HOMES = {
     "messages": ("Command", "Event", "Message", "Query", "Response"),
     "middleware": ("Middleware",),
     "processes": ("Process", "continues", "starts"),
-    "projections": ("Projection", "ReadModel", "Table", "View"),
+    "event_store.recorded_event": ("RecordedEvent",),
+    "projections": ("ExternalProjection", "Projection", "ReadModel", "Table", "View"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Aggregate",
+    "Answer",
     "BusFullError",
     "ClosedError",
     "Command",
@@ -70,6 +75,7 @@ __all__ = [
     "Envelope",
     "Event",
     "EventBus",
+    "ExternalProjection",
     "HandlerFailedError",
     "Message",
     "Microlith",
@@ -79,10 +85,12 @@ __all__ = [
     "PayloadError",
     "Process",
     "Projection",
+    "ProjectionsBehindError",
     "Query",
     "QueryBus",
     "ReadModel",
     "Receipt",
+    "RecordedEvent",
     "Response",
     "Retry",
     "StoreError",

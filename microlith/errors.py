@@ -34,7 +34,7 @@ Every error says what went wrong, with which value, and in `hint` what to do.
 import re
 from collections.abc import Collection, Mapping, Sequence
 from difflib import SequenceMatcher, get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 
 def text_of(error: BaseException | None) -> str:
@@ -295,6 +295,46 @@ class WaitTimeout(MicrolithError, TimeoutError):  # noqa: N818 (the name is publ
         orphans = [name for name, who in report.get("could_emit", {}).items() if not who]
         hint = "; ".join(emitters + [f"no handler declares that it returns {name}" for name in orphans])
         super().__init__(" ".join(said), hint=hint + "." if hint else "")
+
+
+class Behind(NamedTuple):
+    """A projection that has not passed the events that somebody waited for.
+
+    Attributes:
+        name: Its full name, such as "auth.users".
+        events: How many positions it has to go.
+        error: Why it has stopped; None while it is on its way.
+    """
+
+    name: str
+    events: int
+    error: str | None
+
+
+class ProjectionsBehindError(MicrolithError, TimeoutError):
+    """What was waited for came, but some projections did not get as far in time. Nothing is undone.
+
+    Attributes:
+        behind: The projections, each with how much is left.
+        message: The message that came.
+    """
+
+    def __init__(self, behind: Sequence[Behind], timeout: float, message: Any) -> None:
+        told = [
+            f"{one.name} is {one.events} {'event' if one.events == 1 else 'events'} behind"
+            + ("" if one.error is None else f", where it stopped ({one.error})")
+            for one in behind
+        ]
+        stopped = next((one.name for one in behind if one.error is not None), None)
+        super().__init__(
+            f"{type(message).__name__} came, but {'; '.join(told)}"
+            + (f" after {timeout:g} s." if stopped is None else "."),
+            hint="Take the answer as it is with `allow_stale=True`, or wait longer."
+            if stopped is None
+            else f"Correct what {stopped} does and start again; waiting longer does not help.",
+        )
+        self.behind = tuple(behind)
+        self.message = message
 
 
 class ClosedError(MicrolithError):

@@ -34,6 +34,7 @@ def describe(name: str, wiring: Wiring) -> dict[str, Any]:
         "projections": [
             {
                 "name": projection.name,
+                "kind": projection.kind,
                 "events": [wiring.types.shown(wiring.types.of(event)) for event in projection.events],
                 "tables": [row.__name__ for row in projection.rows],
                 "file": projection.place[0],

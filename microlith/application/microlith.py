@@ -17,6 +17,8 @@ from typing import Any, Self
 from microlith.aggregates import Streams
 from microlith.application import catalog
 from microlith.application.draining import drained
+from microlith.application.following import Followers, ProjectionStanding
+from microlith.application.outside import followers_of
 from microlith.application.reports import explain_timeouts, running_handlers
 from microlith.application.resources import Resources
 from microlith.application.tasks import Tasks, watch
@@ -36,7 +38,7 @@ from microlith.errors import (
     WrongBusError,
 )
 from microlith.event_store import open_event_store
-from microlith.event_store.protocol import EventStore
+from microlith.event_store.protocol import EventStore, Rebuilt
 from microlith.handlers.declared import HandlerSpec
 from microlith.handlers.injection import plan_call
 from microlith.handlers.lanes import Lane
@@ -114,6 +116,7 @@ class Microlith:
         self._resources = Resources()
         self._executor: ThreadPoolExecutor | None = None
         self._streams: Streams | None = None
+        self._followers: Followers | None = None
         self._subscriptions: list[tuple[Kind, Any, Callable[..., Any], list[Callable[[], None]]]] = []
 
     async def __aenter__(self) -> Self:
@@ -189,6 +192,8 @@ class Microlith:
             self.delivery = self._make_delivery(wiring, store)
             self._follow_into_log(store, url, root)
             await self._start_lanes(wiring)
+            self._followers = self.delivery.read_side = followers_of(wiring, store, self._executor, self._value)
+            self._followers.start(self._tasks.spawn)
         except BaseException:
             await self._close(store)
             raise
@@ -223,12 +228,37 @@ class Microlith:
         return abandoned
 
     async def idle(self, timeout: float = 10.0) -> bool:
-        """Wait until every cascade has ended: no handler is at work, nothing waits for one, all is committed.
+        """Wait until every cascade has ended: no handler is at work, nothing waits for one, all is committed and folded.
 
         Returns:
-            Whether that came within `timeout` seconds.
+            Whether that came within `timeout` seconds. A projection that has stopped is not waited for.
         """
-        return await drained(self._running(), monotonic() + timeout, queues=True)
+        delivery = self._running()
+        deadline = delivery.loop.time() + timeout
+        if not await drained(delivery, monotonic() + timeout, queues=True):
+            return False
+        return await self._following().idle(deadline)
+
+    async def projections(self) -> list[ProjectionStanding]:
+        """Say where every projection stands, how far it is behind, and why it has stopped if it has."""
+        return await self._following().standings()
+
+    async def rebuild(self, projection: str, progress: Callable[[int, int], None] | None = None) -> Rebuilt:
+        """Build what a projection keeps anew from the whole log. Others, and all handlers, see nothing of it.
+
+        Rows in the store are built beside the live ones, which serve until the switch. An external projection is
+        reset and folded again in place.
+
+        Args:
+            projection: Its full name.
+            progress: Is told how many of how many events have been folded.
+
+        Raises:
+            UnknownProjectionError: There is none of that name.
+            NoResetError: An external one that declares no reset.
+            HandlerFailedError: It raised; old rows in the store keep serving.
+        """
+        return await self._following().rebuild(projection, progress or _ignore)
 
     async def retry_dead_letter(self, sequence: int) -> None:
         """Have the handler that gave a message up try it again, with a new budget of tries; return when that went well.
@@ -300,6 +330,11 @@ class Microlith:
         if self.delivery is None:
             raise NotRunningError(self.name)
         return self.delivery
+
+    def _following(self) -> Followers:
+        if self._followers is None:
+            raise NotRunningError(self.name)
+        return self._followers
 
     def _taking(self) -> Delivery:
         """Return the running heart, if it takes messages from outside on this loop."""
@@ -428,6 +463,9 @@ class Microlith:
             delivery.waits.fail_all(ClosedError(self.name))
             delivery.retrying.end_all(ClosedError(self.name))
             delivery.tracer.stop()
+            followers, self._followers = self._followers, None
+            if followers is not None:
+                followers.close(ClosedError(self.name))
             await asyncio.sleep(0)
         await self._tasks.cancel()
         await store.close()
@@ -435,3 +473,7 @@ class Microlith:
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._executor = None
+
+
+def _ignore(_done: int, _total: int) -> None:
+    """Take no notice of progress."""

@@ -9,7 +9,12 @@ from typing import Any, get_args, get_origin
 from microlith.aggregates import Streams
 from microlith.buses import CommandBus, EventBus, QueryBus
 from microlith.component import Component, find_components
-from microlith.errors import DuplicateHandlerError, DuplicateNameError, InjectionError, WiringError
+from microlith.errors import (
+    DuplicateHandlerError,
+    DuplicateNameError,
+    InjectionError,
+    WiringError,
+)
 from microlith.event_store.protocol import TableSpec
 from microlith.handlers.declared import HandlerSpec
 from microlith.handlers.injection import Resolver, plan_call

@@ -9,14 +9,21 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from threading import get_ident
-from typing import Any
+from typing import Any, Protocol
 
 from microlith.context import Handling
 from microlith.delivery.receipts import Receipt
 from microlith.delivery.retrying import Retrying
 from microlith.delivery.routes import Route, Routes
 from microlith.envelope import Envelope
-from microlith.errors import BusFullError, CascadeTooDeepError, MicrolithError, NoHandlerError
+from microlith.errors import (
+    Behind,
+    BusFullError,
+    CascadeTooDeepError,
+    MicrolithError,
+    NoHandlerError,
+    NotRunningError,
+)
 from microlith.event_store.protocol import Acceptance, Committed, EventStore
 from microlith.handlers.lanes import Lane
 from microlith.middleware import Middleware
@@ -32,12 +39,25 @@ _DUPLICATE = Acceptance.DUPLICATE
 _UNDER_WAY = Acceptance.UNDER_WAY
 
 
+class ReadSide(Protocol):
+    """The projections, as far as a bus waits for them."""
+
+    def names_of(self, wanted: Any) -> list[str]:
+        """Find the full names of projections: one or several, given themselves, by name, or by a read model."""
+        ...
+
+    async def behind(self, names: Sequence[str], correlation_id: str, deadline: float) -> Sequence[Behind]:
+        """Wait until projections have passed the events of a correlation; return those that did not in time."""
+        ...
+
+
 class Delivery:
     """The running heart of an application: routes, store, tracer and waits together.
 
     Attributes:
         middleware: What every message passes before it is accepted, outermost first.
         retrying: Dead letters that are being tried again.
+        read_side: The projections; None until they are followed.
         answers: The newest responses, and failures of queries, by correlation id; bounded.
         failed: The newest failures of other handlers, likewise: a wait that begins before a failure is
             committed finds it here.
@@ -68,8 +88,19 @@ class Delivery:
         self.middleware = tuple(middleware)
         self.retrying = Retrying(store, routes)
         self.answers: OrderedDict[str, Envelope[Any] | BaseException] = OrderedDict()
+        self.read_side: ReadSide | None = None
         self.failed: OrderedDict[str, BaseException] = OrderedDict()
         self.caused: deque[Envelope[Any]] = deque(maxlen=_COMMANDS_KEPT)
+
+    def projections(self) -> ReadSide:
+        """Return the projections.
+
+        Raises:
+            NotRunningError: The application is only starting.
+        """
+        if self.read_side is None:
+            raise NotRunningError(self.name)
+        return self.read_side
 
     def is_here(self) -> bool:
         """Tell whether the caller runs on the application's loop.

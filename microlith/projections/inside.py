@@ -43,6 +43,11 @@ class Projection(Declared):
         self._specs = {row: _table_spec(f"{component}_{name}", row) for row in rows}
 
     @property
+    def kind(self) -> str:
+        """How it follows the events: "inline" or "asynchronous"."""
+        return "inline" if self.inline else "asynchronous"
+
+    @property
     def tables(self) -> Sequence[TableSpec]:
         """The tables it writes."""
         return list(self._specs.values())

@@ -61,6 +61,7 @@ class ExternalProjection(Declared):
         events: The event classes it takes.
     """
 
+    kind = "external"
     inline = False
     rows: tuple[type[ReadModel], ...] = ()
     tables: Sequence[TableSpec] = ()

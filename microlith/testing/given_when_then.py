@@ -117,6 +117,7 @@ class Happened:
     async def _run(self) -> tuple[list[Message], BaseException | None]:
         async with in_memory(self._app) as app:
             await _remember(app, self._past)
+            await app.idle(_LONGEST)  # projections that are not inline know the past, too
             begin = await app.store.head()
             failure: BaseException | None = None
             for message in self._messages:

@@ -12,6 +12,7 @@ import typer
 
 from microlith_cli.console import blocks, plain
 from microlith_cli.console.ink import Ink, cells
+from microlith_cli.diagnosis.standings import UNKNOWN, read_standings, told
 from microlith_cli.errors import DONE, SAID_NO
 from microlith_cli.project import find_project
 from microlith_cli.session import read_catalog
@@ -44,6 +45,9 @@ def command(
     }
     if not asked["processes"] and not shown.get("processes"):
         shown.pop("processes", None)  # most applications have none
+    if shown.get("projections"):
+        standings = read_standings(project)
+        shown["projections"] = [{**row, **standings.get(row["name"], UNKNOWN)} for row in shown["projections"]]
     if as_json:
         for section, rows in shown.items():
             for row in rows:
@@ -100,7 +104,7 @@ def _process(row: Row) -> Sequence[str]:
 
 
 def _projection(row: Row) -> Sequence[str]:
-    return (row["name"], ", ".join(row["events"]))
+    return (row["name"], row["kind"], told(row), ", ".join(row["events"]))
 
 
 def _place(row: Row, root: Path) -> str:

@@ -1,7 +1,7 @@
 """`microlith replay`: run recorded events again.
 
-`replay projection` builds read models anew beside the ones that serve and switches at once. No other
-handler sees the events again, and nothing is written to the log.
+`replay projection` builds read models anew beside the ones that serve and switches at once. What a projection
+keeps outside the store is emptied by the projection's own reset and folded again. No other handler sees the events again, and nothing is written to the log.
 """
 
 import sys
@@ -62,7 +62,7 @@ def projection(
 def _show(rebuilt: list[Mapping[str, Any]]) -> None:
     if plain.settings.as_json:
         for row in rebuilt:
-            plain.out_json({**row, "changed": row["before"] != row["after"]})
+            plain.out_json({**row, "changed": row["before"] != row["after"] if row["before"] else None})
     else:
         for line in blocks.columns([_columns(row) for row in rebuilt]) or ["There are no projections."]:
             plain.out(plain.escape(line))
@@ -70,4 +70,5 @@ def _show(rebuilt: list[Mapping[str, Any]]) -> None:
 
 def _columns(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
     changed = "rows as before" if row["before"] == row["after"] else "rows changed"
+    changed = changed if row["before"] else "rows outside the store"
     return str(row["projection"]), plural(int(row["events"]), "event"), f"{row['ms']:.0f} ms", changed

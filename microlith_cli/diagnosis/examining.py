@@ -155,7 +155,11 @@ def _store_at_rest(
     try:
         with Inspection(path) as inspection:
             yield from findings.file(path, inspection.head + 1)
-            known = [each._asdict() for each in inspection.projections if each.name in names]
+            known = [
+                {**each._asdict(), "stopped_at": (inspection.event_after(each.checkpoint) or (None,))[0]}
+                for each in inspection.projections
+                if each.name in names
+            ]
             yield from findings.projections(known, inspection.head, runs=False)
             yield findings.dead_letters(inspection.dead_letters)
             if verify:

@@ -138,6 +138,10 @@ def durability(kind: str) -> Finding:
     return Finding("ML010", "ok", said.get(kind, kind))
 
 
+MOST_SECONDS_BEHIND = 10.0
+"""How old an event may get until a projection that is not inline has folded it, without being worth a word."""
+
+
 def projections(rows: Sequence[Mapping[str, Any]], head: int, *, runs: bool) -> Iterator[Finding]:
     """Name the projections that stopped or lag."""
     troubled = False
@@ -145,9 +149,15 @@ def projections(rows: Sequence[Mapping[str, Any]], head: int, *, runs: bool) -> 
         name, behind = row["name"], head - int(row["checkpoint"])
         if row["error"]:
             troubled = True
-            what = f"{name} stopped before position {int(row['checkpoint']) + 1}: {row['error']}"
+            at = f", {row['stopped_at']}" if row.get("stopped_at") else ""
+            what = f"{name} stopped before position {int(row['checkpoint']) + 1}{at}: {row['error']}"
             fix = f"correct it and start again, or build it anew: microlith replay projection {name}"
             yield Finding("ML011", "error", what, fix=fix)
+        elif behind > 0 and runs and row.get("kind", "inline") != "inline":
+            if row["seconds"] > MOST_SECONDS_BEHIND:
+                troubled = True
+                what = f"{name} is {behind:,} events behind, the oldest of them {row['seconds']:.0f} s old"
+                yield Finding("ML011", "warning", what, fix="see whether it gets less: microlith list --projections")
         elif behind > 0:
             troubled = True
             what = f"{name} is {behind:,} events behind"

@@ -31,10 +31,7 @@ async def standing(app: Microlith) -> Line:
     letters, last = 0, 0
     while letters < MOST_LETTERS and (page := await store.dead_letters(after=last, limit=_PAGE)):
         letters, last = letters + len(page), page[-1].sequence
-    projections = [
-        {"name": each.name, "checkpoint": each.checkpoint, "error": each.error}
-        for each in await store.projection_states()
-    ]
+    projections = [{**each._asdict(), "seconds": round(each.seconds, 3)} for each in await app.projections()]
     said: Line = {"url": masked(app.store_url), "durability": store.durability, "engine": store.engine}
     said |= {"head": await store.head(), "projections": projections, "dead_letters": letters}
     said["failure"] = None if store.failure is None else str(store.failure)

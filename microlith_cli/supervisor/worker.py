@@ -193,14 +193,14 @@ class Worker:
                 raise UnknownNameError("projection", str(name), known, see="microlith list")
         rebuilt = []
         for name in dict.fromkeys(names):
-            result = await self._app.store.rebuild(name, _Progress(name, reply))
+            result = await self._app.rebuild(name, _Progress(name, reply))
             rebuilt.append(
                 {
                     "projection": name,
                     "events": result.events,
                     "ms": round(result.seconds * 1000, 1),
-                    "before": result.before,
-                    "after": result.after,
+                    "before": result.before or None,
+                    "after": result.after or None,
                 }
             )
         return {"rebuilt": rebuilt, "end": True, "exit": DONE}

@@ -13,6 +13,7 @@ from tests.meta.tree import ROOT
 
 PUBLIC_NAMES = [
     "Aggregate",
+    "Answer",
     "BusFullError",
     "ClosedError",
     "Command",
@@ -22,6 +23,7 @@ PUBLIC_NAMES = [
     "Envelope",
     "Event",
     "EventBus",
+    "ExternalProjection",
     "HandlerFailedError",
     "Message",
     "Microlith",
@@ -31,10 +33,12 @@ PUBLIC_NAMES = [
     "PayloadError",
     "Process",
     "Projection",
+    "ProjectionsBehindError",
     "Query",
     "QueryBus",
     "ReadModel",
     "Receipt",
+    "RecordedEvent",
     "Response",
     "Retry",
     "StoreError",

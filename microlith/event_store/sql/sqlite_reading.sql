@@ -58,6 +58,9 @@ SELECT sequence, handler, position, message_id, correlation_id, component, type,
        time / 1000000.0
 FROM dead_letters WHERE sequence > ? ORDER BY sequence LIMIT ?
 
+-- name: select_type_and_time
+SELECT type, time / 1000000.0 FROM events JOIN types USING (kind) WHERE position > ? ORDER BY position LIMIT 1
+
 -- name: select_standings
 SELECT name, checkpoint, error FROM projections ORDER BY name
 

@@ -8,6 +8,7 @@ after a power cut the log may be ahead of it, never behind, and what is missing 
 import asyncio
 from contextlib import suppress
 from functools import partial
+from time import monotonic
 
 from microlith.event_store.projecting import Reached
 from microlith.event_store.recorded_event import RecordedEvent
@@ -15,8 +16,10 @@ from microlith.event_store.sqlite.projecting import Standing
 from microlith.event_store.sqlite.reading import LogReader
 from microlith.event_store.sqlite.writer import Writer
 
-TURN_SECONDS = 0.004
+TURN_SECONDS = 0.002
 """How long writes may have to wait for such a projection."""
+_OTHERS = 3
+"""While others write, they have so many times the time of such a projection."""
 _FEW = 50
 """Events that are read on the loop; a thread would take longer to be called."""
 
@@ -36,7 +39,11 @@ async def advance(name: str, writer: Writer, reader: LogReader, limit: int) -> R
         else:
             events = reader.all(standing.checkpoint, limit)
         while events:
+            before = writer.commits
+            begun = monotonic()
             events = await writer.do(partial(_turn, writer, standing, events))
+            if writer.commits > before or writer.waiting:  # others write: leave most of the time to them
+                await asyncio.sleep(_OTHERS * (monotonic() - begun))
     return Reached(standing.checkpoint, standing.error)
 
 

@@ -97,6 +97,11 @@ class Inspection:
             return SnapshotCheck(0, [])
         return check(self._run)
 
+    def event_after(self, position: int) -> tuple[str, float] | None:
+        """Return type and time of the event after a position; None when there is none."""
+        found = self._run(statements("sqlite_reading.sql")["select_type_and_time"], (position,))
+        return (str(found[0][0]), float(found[0][1])) if found else None
+
     def close(self) -> None:
         """Let go. Safe to call twice."""
         self._readers.close()

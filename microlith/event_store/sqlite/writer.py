@@ -60,6 +60,7 @@ class Writer:
         session: Its connection.
         state: What it knows of the log.
         projections: The projections.
+        commits: How many commits of writes were begun.
         watching: What is called on the loop after commits that appended events.
     """
 
@@ -71,6 +72,7 @@ class Writer:
     def __init__(self, path: Path, types: MessageTypes, durability: Durability) -> None:
         self.failure: StoreError | None = None
         self.watching: list[Callable[[], None]] = []
+        self.commits = 0
         self._path = path
         self._types = types
         self._durability = durability
@@ -290,6 +292,7 @@ class Writer:
         if not fresh:
             return
         self._items.note_taken(len(fresh))
+        self.commits += 1
         if self.failure is not None:
             self._tell(fresh, self._refusal())
             return

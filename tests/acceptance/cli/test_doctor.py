@@ -127,7 +127,7 @@ def test_dead_letters_and_a_projection_that_stopped_are_wrong(used):
     ended = used("doctor")
 
     assert (ended.code, ended.err) == (1, "2 things to mend\n")
-    assert "ML011 error: auth.echoes stopped before position 0: " in ended.out
+    assert "ML011 error: auth.echoes stopped before position 0, EchoedEvent: ValueError: planted" in ended.out
     assert "microlith replay projection auth.echoes" in ended.out
     assert "ML012 warning: dead letters: 1; microlith dead-letters" in ended.out
 
