@@ -8,7 +8,7 @@ Sees messages and handlings pass by; never looks into the past (the buses do tha
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from microlith.context import Handling
@@ -32,9 +32,21 @@ class Wait:
         timeout: Seconds it was given.
         future: Resolves with a tuple of envelopes.
         open: Whether it has not been closed.
+        conditions: For some of the classes: tells whether a message is one that is waited for.
     """
 
-    __slots__ = ("bucket", "classes", "correlation_id", "every", "found", "future", "key", "open", "timeout")
+    __slots__ = (
+        "bucket",
+        "classes",
+        "conditions",
+        "correlation_id",
+        "every",
+        "found",
+        "future",
+        "key",
+        "open",
+        "timeout",
+    )
 
     def __init__(
         self,
@@ -54,11 +66,14 @@ class Wait:
         self.found: dict[type[Any], Envelope[Any]] = {}
         self.bucket = 0
         self.open = True
+        self.conditions: Mapping[type[Any], Callable[[Envelope[Any]], bool]] | None = None
 
     def offer(self, envelope: Envelope[Any]) -> None:
         """Look at a message; resolve if it is the one, or the last one, that was missing."""
         cls = type(envelope.message)
         if (self.classes and cls not in self.classes) or self.future.done() or cls in self.found:
+            return
+        if self.conditions is not None and cls in self.conditions and not self.conditions[cls](envelope):
             return
         self.found[cls] = envelope
         if not self.every:

@@ -14,6 +14,7 @@
     │   ├── NoAnswerError             something listens and says nothing
     │   ├── WrongProtocolError        something listens and speaks otherwise
     │   └── ConnectionLostError       it went away before it had answered
+    ├── NoEditorError           the editor cannot be started
     ├── OutputError             what was to be shown could not be written
     └── RefusedError            the running microlith refused; its own error, carried here
 
@@ -50,6 +51,16 @@ class ToolError(Exception):
         """Show it the way it travels: type, message, and hint when there is one."""
         shown = {"type": type(self).__name__, "message": str(self)}
         return {**shown, "hint": self.hint} if self.hint else shown
+
+
+class NoEditorError(ToolError):
+    """The editor that the user wants cannot be started."""
+
+    def __init__(self, editor: str, error: OSError) -> None:
+        super().__init__(
+            f"The editor {editor!r} cannot be started: {error.strerror or error}.",
+            hint="Set VISUAL or EDITOR to one that can; --data takes the payload as JSON without one.",
+        )
 
 
 class OutputError(ToolError):

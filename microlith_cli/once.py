@@ -9,7 +9,9 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
@@ -55,6 +57,23 @@ class LocalSession:
         self._last += 1
         self._log.tells_failures = not request.get("trace")
         return self._replies({"id": self._last, **request})
+
+    def requests(
+        self, requests: Iterable[Mapping[str, Any]], *, at_once: int, patience: float | None = None
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Ask many things, some at a time; yield every reply with the number of its request, from 0."""
+        del patience
+        self._log.tells_failures = False
+        many = _Many(self._worker, enumerate(requests), at_once)
+        try:
+            while self._runner is not None:
+                replies = self._runner.run(many.next())
+                if not replies:
+                    return
+                yield from replies
+        finally:
+            if self._runner is not None:
+                self._runner.run(many.close())
 
     def close(self, drain: float = DRAIN_SECONDS) -> None:
         """Stop the application; handlers get some seconds to finish. Safe to call twice."""
@@ -124,6 +143,44 @@ class _Exchange:
     def _take(self, reply: dict[str, Any]) -> None:
         self._replies.append(reply)
         self._news.set()
+
+
+class _Many:
+    """Many requests on their way through a worker, some at a time."""
+
+    def __init__(self, worker: Worker, requests: Iterator[tuple[int, Mapping[str, Any]]], at_once: int) -> None:
+        self._worker = worker
+        self._requests = requests
+        self._at_once = at_once
+        self._replies: list[tuple[int, dict[str, Any]]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def next(self) -> list[tuple[int, dict[str, Any]]]:
+        """Let the application run until there are replies; none when there will be no more."""
+        while True:
+            for number, request in islice(self._requests, self._at_once - len(self._tasks)):
+                answering = self._worker.handle({"id": number + 1, **request}, partial(self._take, number))
+                task = asyncio.create_task(answering)
+                self._tasks.add(task)
+            if not self._tasks:
+                break
+            done, self._tasks = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            if self._replies:
+                break
+        replies, self._replies = self._replies, []
+        return replies
+
+    def _take(self, number: int, reply: dict[str, Any]) -> None:
+        self._replies.append((number, reply))
+
+    async def close(self) -> None:
+        """Stop those that still run."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
 
 class _Log(logging.Handler):

@@ -7,7 +7,7 @@ told what to say.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
@@ -28,6 +28,12 @@ class Session(Protocol):
 
     def request(self, request: Mapping[str, Any], *, patience: float | None = None) -> Iterator[dict[str, Any]]:
         """Ask, and yield every reply as it comes; the last has `end`. `patience`: longest silence, seconds."""
+        ...
+
+    def requests(
+        self, requests: Iterable[Mapping[str, Any]], *, at_once: int, patience: float | None = None
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Ask many things, some at a time; yield every reply with the number of its request, from 0."""
         ...
 
     def close(self) -> None:

@@ -47,7 +47,8 @@ WORDS = {
     "new projection": ("--on", *_PLANNED),
     "run": ("--no-reload", "--json", "--quiet", "--help"),
     "dispatch": (
-        *("--wait", "--all", "--fail-on", "--timeout", "--data"),
+        *("--wait", "--all", "--fail-on", "--timeout", "--quiet-for", "--data", "--from", "--edit"),
+        *("--batch", "--concurrency"),
         *("--once", "--attach", "--reveal", "--json", "--help"),
     ),
     "trace": ("diff", "export", "import", "--follow", "--filter", "--format", "--limit", "--json", "--help"),

@@ -9,7 +9,8 @@ Knows the form of requests and replies, and no verb's meaning.
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -49,16 +50,34 @@ class RemoteSession:
             NoAnswerError: It was silent for longer.
             ConnectionLostError: It went away.
         """
-        self._last += 1
-        number = self._last
-        try:
-            self._socket.settimeout(SEND_SECONDS)
-            self._socket.sendall(encode({"id": number, **request}))
-        except TimeoutError as error:
-            raise NoAnswerError("The running microlith did not take the request", SEND_SECONDS) from error
-        except OSError as error:
-            raise ConnectionLostError from error
-        return self._replies(number, patience)
+        return self._replies(self._send(request), patience)
+
+    def requests(
+        self, requests: Iterable[Mapping[str, Any]], *, at_once: int, patience: float | None = None
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Ask many things, some at a time; yield every reply with the number of its request, from 0.
+
+        Raises:
+            NoAnswerError: It was silent for longer than `patience`, in seconds.
+            ConnectionLostError: It went away.
+        """
+        waiting = enumerate(requests)
+        under_way: dict[int, int] = {}
+
+        def send(count: int) -> None:
+            for number, request in islice(waiting, count):
+                under_way[self._send(request)] = number
+
+        send(at_once)
+        while under_way:
+            reply = self._read(patience, "The running microlith said nothing")
+            number = under_way.get(reply.get("id", 0))
+            if number is None:
+                continue
+            if reply.get("end"):
+                del under_way[reply["id"]]
+            yield number, reply
+            send(at_once - len(under_way))
 
     def close(self) -> None:
         """Hang up; the other end stops what it did for this session alone. Safe to call twice."""
@@ -69,6 +88,18 @@ class RemoteSession:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    def _send(self, request: Mapping[str, Any]) -> int:
+        """Send one request; returns its id."""
+        self._last += 1
+        try:
+            self._socket.settimeout(SEND_SECONDS)
+            self._socket.sendall(encode({"id": self._last, **request}))
+        except TimeoutError as error:
+            raise NoAnswerError("The running microlith did not take the request", SEND_SECONDS) from error
+        except OSError as error:
+            raise ConnectionLostError from error
+        return self._last
 
     def _replies(self, number: int, patience: float | None) -> Iterator[dict[str, Any]]:
         ended = False

@@ -23,7 +23,7 @@ class CorrelationFacts:
         show: Gets each fact; None when only the end matters.
 
     Attributes:
-        quiet: Set when every message that is known has been handled by all of its handlers.
+        quiet: Set while every message that is known has been handled by all of its handlers.
         failure: How the first handler that failed did so; None when none has.
     """
 
@@ -33,10 +33,21 @@ class CorrelationFacts:
         self._show = show
         self._expected = {first.message_id}
         self._handlings = 0
+        self._heard = 0
         self._follower = app.tracer.follow()
         self._following = asyncio.create_task(self._follow())
         self.quiet = asyncio.Event()
         self.failure: Fact | None = None
+
+    async def quiet_for(self, seconds: float) -> None:
+        """Wait until nothing has been left to do for some seconds on end; 0: for a moment."""
+        while True:
+            await self.quiet.wait()
+            heard = self._heard
+            if seconds:
+                await asyncio.sleep(seconds)
+            if self.quiet.is_set() and self._heard == heard:
+                return
 
     def finish(self) -> None:
         """Take what has happened until now and no more."""
@@ -57,11 +68,14 @@ class CorrelationFacts:
     def _take(self, facts: list[Fact]) -> None:
         for fact in facts:
             if fact.get("correlationid") == self._correlation:
+                self._heard += 1
                 self._count(fact)
                 if self._show is not None:
                     self._show(fact)
         if not self._expected and self._handlings == 0:
             self.quiet.set()
+        else:
+            self.quiet.clear()
 
     def _count(self, fact: Fact) -> None:
         if fact["type"] != "microlith.handled":

@@ -18,6 +18,7 @@ from microlith.errors import NotRunningError, WaitTimeout
 from microlith.ids import new_id
 from microlith.waits import Wait, question_key
 from microlith_cli.errors import DONE, SAID_NO, TIMED_OUT, UsageError
+from microlith_cli.supervisor.awaiting import Awaited
 from microlith_cli.supervisor.correlation import CorrelationFacts
 
 Line = dict[str, Any]
@@ -25,7 +26,6 @@ Reply = Callable[[Line], object]
 
 DEFAULT_TIMEOUT = 5.0
 LONGEST_TIMEOUT = 24 * 3600.0
-_TYPES_AT_MOST = 100
 _ARRIVED_AT_MOST = 200
 
 
@@ -37,10 +37,11 @@ class Asked:
         envelope: The message; it starts a correlation of its own.
         begun: Whether an earlier worker was asked already.
         accepted: Whether that one had recorded the message.
-        wanted: Classes to wait for.
+        wanted: What to wait for.
         every: Whether one of each is needed, rather than the first.
-        refused: Classes that mean "the application said no".
+        refused: What means "the application said no".
         timeout: Seconds for the waits.
+        quiet_for: Seconds for which nothing of the correlation may be left to do, before the end; 0: not asked for.
         trace: Whether the client wants the facts of the correlation.
         reveal: Whether it is shown the secrets of the messages it asked for.
 
@@ -60,24 +61,18 @@ class Asked:
         self.envelope: Envelope[Message] = Envelope(message, identifier, identifier, None, time())
         self.begun = "accepted" in request
         self.accepted = request.get("accepted") is True
-        self.wanted = _classes(app, request, "wait")
-        self.refused = _classes(app, request, "fail_on")
+        self.wanted = Awaited(app, request, "wait")
+        self.refused = Awaited(app, request, "fail_on")
         self.every = request.get("all") is True
-        self.timeout = _timeout(request.get("timeout", DEFAULT_TIMEOUT))
+        self.timeout = _timeout(request.get("timeout", DEFAULT_TIMEOUT), "timeout")
+        self.quiet_for = _timeout(request["quiet_for"], "quiet_for") if request.get("quiet_for") else 0.0
         self.trace = request.get("trace") is True
         self.reveal = request.get("reveal") is True
 
 
-def _classes(app: Microlith, request: Mapping[str, Any], field: str) -> tuple[type[Message], ...]:
-    names = request.get(field) or []
-    if not isinstance(names, list) or len(names) > _TYPES_AT_MOST or not all(isinstance(name, str) for name in names):
-        raise UsageError(f"`{field}` is a list of up to {_TYPES_AT_MOST} type names.")
-    return tuple(dict.fromkeys(app.types.find(name).cls for name in names))
-
-
-def _timeout(value: object) -> float:
+def _timeout(value: object, field: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_TIMEOUT:
-        raise UsageError(f"`timeout` is a number of seconds, more than 0 and at most {LONGEST_TIMEOUT:.0f}.")
+        raise UsageError(f"`{field}` is a number of seconds, more than 0 and at most {LONGEST_TIMEOUT:.0f}.")
     return float(value)
 
 
@@ -111,16 +106,17 @@ class _Exchange:
         self._delivery = delivery
         self._asked = asked
         self._reply = reply
+        self._deadline = delivery.loop.time() + asked.timeout
         self._needed: list[Wait] = []
         self._refused: Wait | None = None
         if asked.kind == "query":
-            self._needed.append(self._open((), key=question_key(asked.envelope.message_id)))
-        if asked.wanted:
+            self._needed.append(self._open(None, key=question_key(asked.envelope.message_id)))
+        if asked.wanted.classes:
             self._needed.append(self._open(asked.wanted, every=asked.every))
-        if asked.refused:
+        if asked.refused.classes:
             self._refused = self._open(asked.refused)
         self._facts: CorrelationFacts | None = None
-        if asked.trace or (asked.refused and not self._needed):
+        if asked.trace or asked.quiet_for or (self._refused and not self._needed):
             show = (lambda fact: reply({"fact": fact})) if asked.trace else None
             self._facts = CorrelationFacts(app, asked.envelope, show)
 
@@ -138,6 +134,8 @@ class _Exchange:
         try:
             if self._needed:
                 code = await self._met()
+                if code == DONE and self._asked.quiet_for and self._facts is not None:
+                    return await self._quiet(self._facts)
             elif self._facts is None or self._asked.begun:
                 code = DONE
             else:
@@ -175,19 +173,20 @@ class _Exchange:
     async def _quiet(self, facts: CorrelationFacts) -> Line:
         """Nothing is awaited: wait until the whole correlation is handled, so that all of it can be shown."""
         refused = None if self._refused is None else self._refused.future
-        quiet = asyncio.create_task(facts.quiet.wait())
+        quiet = asyncio.create_task(facts.quiet_for(self._asked.quiet_for))
         try:
             await asyncio.wait(
                 [quiet, *([refused] if refused else [])],
-                timeout=self._asked.timeout,
+                timeout=max(0.0, self._deadline - self._delivery.loop.time()),
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
+            is_quiet = quiet.done()
             quiet.cancel()
         if refused is not None and refused.done() and refused.exception() is None:
             self._matched(refused.result())
             return {"end": True, "exit": SAID_NO}
-        if facts.quiet.is_set():
+        if is_quiet:
             return {"end": True, "exit": DONE, **({"exit": SAID_NO, "error": facts.failure} if facts.failure else {})}
         running = self._app.running().get(self._asked.envelope.correlation_id, [])
         names = ", ".join(sorted({str(entry["handler"]) for entry in running})) or "handlers that wait their turn"
@@ -202,10 +201,13 @@ class _Exchange:
         for envelope in envelopes:
             self._reply({"matched": self._app.cloud_event(envelope, reveal=self._asked.reveal)})
 
-    def _open(self, classes: tuple[type[Message], ...], *, every: bool = False, key: str | None = None) -> Wait:
+    def _open(self, awaited: Awaited | None, *, every: bool = False, key: str | None = None) -> Wait:
         asked = self._asked
         correlation = asked.envelope.correlation_id
-        return self._delivery.waits.open(correlation, classes, every=every, timeout=asked.timeout, key=key)
+        classes = () if awaited is None else awaited.classes
+        wait = self._delivery.waits.open(correlation, classes, every=every, timeout=asked.timeout, key=key)
+        wait.conditions = None if awaited is None else awaited.conditions
+        return wait
 
     async def _look_back(self) -> None:
         """Show the waits what was recorded while an earlier worker served."""

@@ -11,8 +11,9 @@ import pytest
 import tomli
 
 from microlith_cli import VERSION
-from microlith_cli.commands import GLOBAL_OPTIONS, HELP, TABLE, WORDS, dispatch
+from microlith_cli.commands import GLOBAL_OPTIONS, HELP, TABLE, WORDS
 from microlith_cli.commands.completion import SCRIPTS
+from microlith_cli.commands.dispatch import wish
 from tests.acceptance.cli.shop import Tool
 from tests.meta.tree import ROOT
 
@@ -54,7 +55,7 @@ def test_completion_knows_what_may_follow_a_command(tool, command):
 
 
 def test_dispatch_takes_the_options_that_its_help_shows():
-    assert {*dispatch.VALUED, *dispatch.SWITCHES} == set(WORDS["dispatch"])
+    assert {*wish.VALUED, *wish.SWITCHES} == set(WORDS["dispatch"])
 
 
 def test_version_is_the_one_of_the_distribution(tool):

@@ -241,3 +241,67 @@ async def test_nothing_is_left_of_a_dispatch_that_was_cancelled(worker):
 
     assert worker._app.waits == 0
     assert len(worker._app.tracer._followers) == 0
+
+
+async def test_a_wait_with_a_condition_passes_over_what_does_not_meet_it(ask):
+    met = await ask("dispatch", **OPEN, wait=['AccountOpenedEvent where email="a@b.c"'])
+    other = await ask(
+        "dispatch", type="OpenAccount", data={"email": "d@e.f"}, wait=["AccountOpenedEvent where email=x"], timeout=0.2
+    )
+
+    assert [met[-1]["exit"], other[-1]["exit"]] == [0, 3]
+    assert [message["type"] for message in other[-1]["report"]["arrived"]][:2] == ["OpenAccount", "AccountOpenedEvent"]
+
+
+async def test_a_refused_message_with_a_condition_refuses_only_what_meets_it(ask):
+    await ask("dispatch", **OPEN)
+
+    let_by = await ask("dispatch", **OPEN, fail_on=["OpenErrorRaised where email=x"])
+    refused = await ask("dispatch", **OPEN, fail_on=["OpenErrorRaised where -email=x"])
+
+    assert [let_by[-1]["exit"], refused[-1]["exit"]] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("wait", "said"),
+    [
+        (["AccountOpenedEvent where frob:x"], "no key"),
+        (["AccountOpenedEvent where email=a", "AccountOpenedEvent where email=b"], "waited for twice"),
+        (["Nope where email=a"], "Nope"),
+    ],
+)
+async def test_a_condition_that_cannot_be_meant_is_refused_before_anything_is_sent(ask, wait, said):
+    lines = await ask("dispatch", **OPEN, wait=wait)
+
+    assert (lines[-1]["exit"], len(lines)) == (2, 1)
+    assert said in lines[-1]["error"]["message"]
+
+
+async def test_a_condition_sees_no_secret(ask):
+    plain = await ask("dispatch", **OPEN, wait=["AccountOpenedEvent"], fail_on=["OpenAccount where password=hunter22"])
+    masked = await ask("dispatch", **OPEN, fail_on=["OpenAccount where password=***"])
+
+    assert [plain[-1]["exit"], masked[-1]["exit"]] == [0, 1]
+
+
+async def test_quiet_for_waits_until_all_that_was_caused_is_done(ask):
+    begun = asyncio.get_running_loop().time()
+
+    lines = await ask("dispatch", **OPEN, wait=["AccountOpenedEvent"], quiet_for=0.1, trace=True)
+
+    assert lines[-1]["exit"] == 0
+    assert "WelcomeSentEvent" in [fact["type"] for fact in only(lines, "fact")]
+    assert asyncio.get_running_loop().time() - begun >= 0.1
+
+
+async def test_quiet_for_ends_with_3_when_it_is_never_quiet(ask):
+    lines = await ask("dispatch", type="SlowCommand", data={"seconds": 5}, quiet_for=0.05, timeout=0.2)
+
+    assert lines[-1]["exit"] == 3
+    assert "accounts.slow" in lines[-1]["error"]["message"]
+
+
+async def test_quiet_for_tells_a_failure_on_the_way(ask):
+    lines = await ask("dispatch", type="FailCommand", data={"text": "no luck"}, quiet_for=0.05)
+
+    assert (lines[-1]["exit"], lines[-1]["error"]["type"]) == (1, "HandlerFailedError")

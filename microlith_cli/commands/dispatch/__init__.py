@@ -1,0 +1,115 @@
+"""`microlith dispatch`: send one message, and wait for what comes of it.
+
+The flags of the message come from its schema, which the running microlith gives; it also validates, so
+neither the project's code nor pydantic is imported here unless nothing runs.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from microlith_cli.commands.dispatch.payloads import complete, earlier_message, read_data
+from microlith_cli.commands.dispatch.wish import GRACE, SWITCHES, VALUED, Wish, concurrency_of, read_wish
+from microlith_cli.console import blocks, plain
+from microlith_cli.errors import DONE, SAID_NO, ConnectionLostError, RefusedError, UsageError
+from microlith_cli.options import Options, split
+from microlith_cli.project import Project, find_project
+from microlith_cli.session import only_reply, open_session
+
+
+def run(arguments: list[str]) -> int:
+    """Send a command, query or event, and wait for what comes of it."""
+    given = split(arguments, valued=VALUED, switches=SWITCHES)
+    plain.settings.as_json = given.has("--json")
+    if given.has("--help"):
+        from microlith_cli.commands.dispatch.helping import show_help  # noqa: PLC0415 (many imports, for people)
+
+        return show_help(given)
+    wish = read_wish(given)
+    if given.has("--batch"):
+        return _send_batch(given, wish)
+    project = find_project()
+    base = _base(given, wish, project)
+    with open_session(project, wish.mode, say=plain.say) as session:
+        entry = only_reply(session, {"verb": "describe", "type": wish.type_name})["message"]
+        waits = wish.waits or entry["kind"] == "query"
+        payload = complete(entry, wish.tokens, base, edit=given.has("--edit"))
+        replies = session.request(wish.request(payload, trace=waits), patience=wish.timeout + GRACE)
+        return _follow(replies, wish, session.mode, waits=waits)
+
+
+def _send_batch(given: Options, wish: Wish) -> int:
+    from microlith_cli.commands.dispatch.batch import run_batch  # noqa: PLC0415 (for batches alone)
+
+    at_once = concurrency_of(given)
+    with open_session(find_project(), wish.mode, say=plain.say) as session:
+        return run_batch(session, wish, given.one("--batch") or "-", at_once)
+
+
+def _base(given: Options, wish: Wish, project: Project) -> dict[str, Any]:
+    """Read the fields that flags are laid over: of an earlier message, and what was given as JSON."""
+    base = read_data(given.one("--data"))
+    typed = given.one("--from")
+    if typed is None:
+        return base
+    type_name, earlier = earlier_message(project, typed)
+    if wish.type_name and wish.type_name.rpartition(".")[2] != type_name.rpartition(".")[2]:
+        raise UsageError(f"{typed} began with {type_name}, not with {wish.type_name}.", hint="Leave out the message.")
+    wish.type_name = wish.type_name or type_name
+    return earlier | base
+
+
+def _follow(replies: Iterator[dict[str, Any]], wish: Wish, mode: str, *, waits: bool) -> int:
+    """Show what comes back, until the end."""
+    accepted = ""
+    try:
+        for reply in replies:
+            if "accepted" in reply:
+                accepted = blocks.short_id(str(reply["accepted"].get("id", "")))
+                _show_accepted(reply["accepted"], waits=waits)
+            elif "fact" in reply:
+                wish.facts.append(reply["fact"])
+            elif "matched" in reply:
+                _show(reply["matched"])
+            if reply.get("end"):
+                return _end(reply, wish)
+    except KeyboardInterrupt:
+        if accepted:
+            later = "goes on" if mode == "attached" else "is carried on at the next start, if its store is durable"
+            plain.say(f"stopped waiting; {wish.type_name} {accepted} was accepted and {later}")
+        raise
+    raise ConnectionLostError
+
+
+def _show_accepted(message: Mapping[str, Any], *, waits: bool) -> None:
+    if waits:
+        number = blocks.short_id(str(message.get("id", "")))
+        plain.say(f"accepted {message.get('type')} {number}")
+    elif plain.settings.as_json:
+        plain.out_json(message)
+    else:
+        plain.out(blocks.accepted_block(message))
+
+
+def _show(message: Mapping[str, Any]) -> None:
+    if plain.settings.as_json:
+        plain.out_json(message)
+    else:
+        plain.out(blocks.message_block(message))
+
+
+def _end(reply: Mapping[str, Any], wish: Wish) -> int:
+    code = int(reply.get("exit", SAID_NO if "error" in reply else DONE))
+    if wish.facts and plain.settings.verbosity >= (0 if "error" in reply else 1):
+        # 15 ms, and most dispatches need no tree.
+        from microlith_cli.causation import build_trees  # noqa: PLC0415
+        from microlith_cli.console.tree import show_tree  # noqa: PLC0415
+
+        for tree in build_trees(wish.facts):
+            show_tree(tree, sys.stderr)
+    if "error" not in reply:
+        return code
+    error = dict(reply["error"])
+    if report := reply.get("report"):
+        error["report"] = report
+    raise RefusedError(error, code)

@@ -1,0 +1,174 @@
+"""`dispatch --batch`: many messages from JSON lines, some at a time, and a summary at the end.
+
+A line that cannot be sent is an error like any other; the rest goes on.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any, BinaryIO
+
+from microlith_cli.commands.dispatch.payloads import complete, read_object
+from microlith_cli.commands.dispatch.wish import GRACE, Wish
+from microlith_cli.console import plain
+from microlith_cli.console.blocks import columns
+from microlith_cli.errors import DONE, SAID_NO, ToolError, UsageError
+from microlith_cli.session import Session, message_named, only_reply
+from microlith_cli.strict_json import MAX_PAYLOAD
+
+_MOST_ERRORS = 20
+_SHOWN_ERROR = 200
+_PERCENTILES = (50, 95, 99)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of the messages so far.
+
+    Attributes:
+        took: Seconds from sending to the end, of those that ended well.
+        errors: How often each error came, and the first line it came for.
+        codes: How often each exit code came.
+    """
+
+    took: list[float] = field(default_factory=list)
+    errors: dict[str, list[int]] = field(default_factory=dict)
+    codes: Counter[int] = field(default_factory=Counter)
+
+    def fail(self, line: int, message: str, code: int) -> None:
+        """Note that a message did not end well."""
+        self.codes[code] += 1
+        shown = message[:_SHOWN_ERROR]
+        if shown in self.errors:
+            self.errors[shown][0] += 1
+        elif len(self.errors) < _MOST_ERRORS:
+            self.errors[shown] = [1, line]
+        else:
+            self.errors.setdefault("other errors", [0, line])[0] += 1
+
+    @property
+    def exit(self) -> int:
+        """0 when all ended well; the one code of all that did not; 1 when there are several."""
+        return DONE if not self.codes else next(iter(self.codes)) if len(self.codes) == 1 else SAID_NO
+
+    def summary(self, seconds: float) -> dict[str, Any]:
+        """Put it into figures: milliseconds, and messages a second."""
+        failed = self.codes.total()
+        latencies = {f"p{share}": round(_percentile(self.took, share) * 1000, 3) for share in _PERCENTILES if self.took}
+        rate = (len(self.took) + failed) / seconds if seconds else 0.0
+        return {
+            "sent": len(self.took) + failed,
+            "ok": len(self.took),
+            "failed": failed,
+            "seconds": round(seconds, 3),
+            "per_second": round(rate, 1),
+            "ms": latencies,
+            "errors": [{"count": n, "line": at, "message": text} for text, (n, at) in self.errors.items()],
+        }
+
+
+def run_batch(session: Session, wish: Wish, source: str, at_once: int) -> int:
+    """Send every line of a file or of stdin; returns the exit code."""
+    catalog = only_reply(session, {"verb": "list"})["catalog"]
+    entry = message_named(catalog, wish.type_name) if wish.type_name else None
+    outcome = Outcome()
+    begun: dict[int, tuple[int, float]] = {}
+    problems: dict[int, Mapping[str, Any]] = {}
+    started = monotonic()
+
+    def requests(lines: Iterator[tuple[int, bytes]]) -> Iterator[dict[str, Any]]:
+        for number, line in lines:
+            try:
+                request = _request(wish, catalog, entry, line)
+            except ToolError as error:
+                outcome.fail(number, str(error), error.exit)
+            else:
+                begun[len(begun)] = (number, monotonic())
+                yield request
+
+    with ExitStack() as stack:
+        file = _open(source, stack)
+        replies = session.requests(requests(_lines(file)), at_once=at_once, patience=wish.timeout + GRACE)
+        for number, reply in replies:
+            if "matched" in reply and plain.settings.as_json:
+                plain.out_json(reply["matched"])
+            if "error" in reply:
+                problems[number] = reply["error"]
+            if reply.get("end"):
+                _note(outcome, *begun[number], reply, problems.pop(number, None))
+    _show(outcome.summary(monotonic() - started))
+    return outcome.exit
+
+
+def _request(wish: Wish, catalog: Mapping[str, Any], entry: Mapping[str, Any] | None, line: bytes) -> dict[str, Any]:
+    given = read_object(line, "A line of --batch")
+    if entry is None:
+        name, given = given.get("type"), given.get("data", {})
+        if not isinstance(name, str) or not isinstance(given, dict):
+            raise UsageError(
+                "A line of --batch without MESSAGE has a `type` and its `data`.",
+                hint="Or name the MESSAGE for all lines.",
+            )
+        entry = message_named(catalog, name)
+    return wish.request(complete(entry, list(wish.tokens), given), trace=False, type_name=entry["type"])
+
+
+def _open(source: str, stack: ExitStack) -> BinaryIO:
+    if source == "-":
+        return sys.stdin.buffer
+    try:
+        return stack.enter_context(Path(source.removeprefix("@")).open("rb"))
+    except OSError as error:
+        raise UsageError(f"--batch {source}: {error.strerror or error}.") from error
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield every line that is not empty with its number; one that is too long is cut, and refused as such."""
+    number = 0
+    while line := file.readline(MAX_PAYLOAD + 2):
+        number += 1
+        whole = line
+        while len(whole) > MAX_PAYLOAD and not whole.endswith(b"\n"):
+            whole = file.readline(MAX_PAYLOAD + 2)
+            if not whole:
+                break
+        if line.strip():
+            yield number, line
+
+
+def _note(
+    outcome: Outcome, line: int, begun: float, reply: Mapping[str, Any], problem: Mapping[str, Any] | None
+) -> None:
+    code = int(reply.get("exit", SAID_NO if problem else DONE))
+    if code == DONE:
+        outcome.took.append(monotonic() - begun)
+    else:
+        outcome.fail(line, str(problem["message"]) if problem else "a message of --fail-on came", code)
+
+
+def _percentile(values: list[float], share: int) -> float:
+    """Return the value that `share` of a hundred lie at or below."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-len(ordered) * share // 100) - 1)]
+
+
+def _show(summary: dict[str, Any]) -> None:
+    if plain.settings.as_json:
+        plain.out_json({"summary": summary})
+        return
+    rate = f"{summary['per_second']:,.0f} a second"
+    plain.out(
+        f"{summary['sent']:,} sent  {summary['ok']:,} ok  {summary['failed']:,} failed  {summary['seconds']} s  {rate}"
+    )
+    if summary["ms"]:
+        plain.out("  ".join(f"{name} {value:g} ms" for name, value in summary["ms"].items()))
+    rows = [
+        (f"{each['count']:,} x", plain.escape(each["message"]), f"first in line {each['line']}")
+        for each in summary["errors"]
+    ]
+    for row in columns(rows):
+        plain.out(row)
