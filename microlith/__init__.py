@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from microlith.aggregates import Aggregate, Decider, Streams, decides, evolves
     from microlith.application import Microlith
     from microlith.buses import Answer, CommandBus, EventBus, QueryBus, Receipt, Subscription
+    from microlith.clock import Clock
     from microlith.component import Component
     from microlith.context import correlated, current_envelope
     from microlith.envelope import Envelope
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     )
     from microlith.event_store.recorded_event import RecordedEvent
     from microlith.handlers.retries import Retry
+    from microlith.handlers.schedules import Cancelled, Scheduled, ScheduleError
     from microlith.messages import Command, Event, Message, Query, Response
     from microlith.middleware import Middleware
     from microlith.processes import Process, continues, starts
@@ -39,6 +41,7 @@ _HOMES = {
     "aggregates": ("Aggregate", "Decider", "Streams", "decides", "evolves"),
     "application": ("Microlith",),
     "buses": ("Answer", "CommandBus", "EventBus", "QueryBus", "Receipt", "Subscription"),
+    "clock": ("Clock",),
     "component": ("Component",),
     "context": ("correlated", "current_envelope"),
     "envelope": ("Envelope",),
@@ -55,6 +58,7 @@ _HOMES = {
         "WiringError",
     ),
     "handlers.retries": ("Retry",),
+    "handlers.schedules": ("Cancelled", "ScheduleError", "Scheduled"),
     "messages": ("Command", "Event", "Message", "Query", "Response"),
     "middleware": ("Middleware",),
     "processes": ("Process", "continues", "starts"),
@@ -67,6 +71,8 @@ __all__ = [
     "Aggregate",
     "Answer",
     "BusFullError",
+    "Cancelled",
+    "Clock",
     "ClosedError",
     "Command",
     "CommandBus",
@@ -93,6 +99,8 @@ __all__ = [
     "RecordedEvent",
     "Response",
     "Retry",
+    "ScheduleError",
+    "Scheduled",
     "StoreError",
     "Streams",
     "Subscription",

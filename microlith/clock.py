@@ -4,9 +4,11 @@ Durations and timeouts use the monotonic clock only, so a jump of the wall clock
 timeout. Order never comes from time.
 """
 
+import time as _time
 from datetime import UTC, datetime
-from time import monotonic, time
 from typing import Protocol
+
+_RUNNING: int = getattr(_time, "CLOCK_BOOTTIME", _time.CLOCK_MONOTONIC)
 
 
 class Clock(Protocol):
@@ -26,11 +28,11 @@ class SystemClock:
 
     def time(self) -> float:
         """Return seconds since the epoch, UTC."""
-        return time()
+        return _time.time()
 
     def monotonic(self) -> float:
-        """Return seconds from a fixed but unknown start; never goes back."""
-        return monotonic()
+        """Return seconds from a fixed but unknown start; never goes back. Counts the time a machine sleeps, where it can."""
+        return _time.clock_gettime(_RUNNING)
 
 
 def iso(moment: float) -> str:

@@ -27,6 +27,7 @@ class Handling:
         attempt: Which try this is, from 1. 0 for what an earlier process accepted and left; -N for a message
             that has been tried N times here and is to be tried again.
         conflicts: How often its decision lost a race for its stream; only set after the first.
+        changes: What it wants changed about schedules by its commit; only set when it wants something.
         queued: When it entered the handler's lane. This and the next two in monotonic seconds.
         started: When the handler began.
         ended: When the handler ended.
@@ -41,6 +42,7 @@ class Handling:
     # What is not known from the start is set when it happens: one of these is made for every message.
     __slots__ = (
         "attempt",
+        "changes",
         "conflicts",
         "ended",
         "envelope",
@@ -59,6 +61,7 @@ class Handling:
     outcome: str
     reason: str
     conflicts: int
+    changes: list[Any]
     # The same for all but dead letters that are tried again.
     letter: int | None = None
     tried_before: int = 0

@@ -14,6 +14,7 @@ from microlith.aggregates.shape import StateShape
 from microlith.context import Folding
 from microlith.errors import WiringError
 from microlith.handlers.decisions import KeyedLocks
+from microlith.handlers.schedules import Cancelled, Scheduled
 from microlith.messages import Command, Event, Message
 
 S = TypeVar("S")
@@ -103,7 +104,7 @@ class Decider(Generic[S]):
         result = self.decide(state, command)
         if result is None:
             return []
-        return [result] if isinstance(result, Message) else list(result)
+        return [result] if isinstance(result, Message | Scheduled | Cancelled) else list(result)
 
     def _shape(self, every: int, state: type[S] | None, folding: Sequence[Callable[..., Any]]) -> StateShape[S]:
         if every < 1:

@@ -30,4 +30,6 @@ async def drained(delivery: Delivery, deadline: float, *, queues: bool) -> bool:
 
 
 def _at_work(delivery: Delivery, *, queues: bool) -> bool:
-    return any(lane.busy or (queues and (lane.queue or lane.catching_up)) for lane in delivery.routes.lanes())
+    return delivery.timers.busy or any(
+        lane.busy or (queues and (lane.queue or lane.catching_up)) for lane in delivery.routes.lanes()
+    )

@@ -21,9 +21,10 @@ from microlith.application.following import Followers, ProjectionStanding
 from microlith.application.outside import followers_of
 from microlith.application.reports import explain_timeouts, running_handlers
 from microlith.application.resources import Resources
-from microlith.application.tasks import Tasks, watch
+from microlith.application.tasks import Tasks, watch, write_trace
 from microlith.application.wiring import Wiring
 from microlith.buses import CommandBus, EventBus, QueryBus, Subscription
+from microlith.clock import Clock, SystemClock
 from microlith.component import Component
 from microlith.delivery import Delivery, HandlerCompletion, Routes
 from microlith.delivery.recovery import load_pending, position_lane
@@ -38,7 +39,7 @@ from microlith.errors import (
     WrongBusError,
 )
 from microlith.event_store import open_event_store
-from microlith.event_store.protocol import EventStore, Rebuilt
+from microlith.event_store.protocol import EventStore, Rebuilt, Schedule
 from microlith.handlers.declared import HandlerSpec
 from microlith.handlers.injection import plan_call
 from microlith.handlers.lanes import Lane
@@ -74,6 +75,8 @@ class Microlith:
         trace_directory: Where the trace log is kept; None: beside the store, and nowhere when that is in memory.
         delivery: The running heart; None while stopped.
         intake: Whether messages from outside are taken.
+        clock: What tells when a scheduled message is due; a test may give a virtual one.
+        sends_scheduled: Whether what is due is sent; not so for a tool that only looks after the schedules.
     """
 
     def __init__(
@@ -107,6 +110,8 @@ class Microlith:
         self.event_bus = EventBus(self)
         self.delivery: Delivery | None = None
         self.intake = False
+        self.clock: Clock = SystemClock()
+        self.sends_scheduled = True
         self._components = components
         self._middleware = tuple(middleware)
         self._max_depth = max_depth
@@ -213,6 +218,7 @@ class Microlith:
         delivery, self.intake = self.delivery, False
         if delivery is None:
             return 0
+        delivery.timers.close()
         in_memory = delivery.store.durability == "memory"
         if not (finish_queues or in_memory):
             for lane in delivery.routes.lanes():
@@ -229,6 +235,8 @@ class Microlith:
 
     async def idle(self, timeout: float = 10.0) -> bool:
         """Wait until every cascade has ended: no handler is at work, nothing waits for one, all is committed and folded.
+
+        What is scheduled for later is not waited for.
 
         Returns:
             Whether that came within `timeout` seconds. A projection that has stopped is not waited for.
@@ -258,7 +266,7 @@ class Microlith:
             NoResetError: An external one that declares no reset.
             HandlerFailedError: It raised; old rows in the store keep serving.
         """
-        return await self._following().rebuild(projection, progress or _ignore)
+        return await self._following().rebuild(projection, progress or (lambda _done, _all: None))
 
     async def retry_dead_letter(self, sequence: int) -> None:
         """Have the handler that gave a message up try it again, with a new budget of tries; return when that went well.
@@ -285,6 +293,23 @@ class Microlith:
             RetryUnderWayError: It is being tried again.
         """
         await self._taking().retrying.drop(sequence)
+
+    async def schedules(self, *, limit: int = 500) -> list[Schedule]:
+        """List the messages that are to be sent later, in the order in which they are due.
+
+        To read on: `app.store.schedules(after=schedules[-1].turn)`.
+        """
+        return await self._running().store.schedules(limit=limit)
+
+    async def cancel_schedule(self, message_id: str) -> bool:
+        """Have a scheduled message not sent after all; tell whether it was still there.
+
+        At once, also within a handler. To have it in the handler's commit, return `Cancelled` from it.
+
+        Args:
+            message_id: The message's, as its receipt or `app.schedules()` tells it.
+        """
+        return await self._taking().timers.cancel(message_id)
 
     def running(self) -> dict[str, list[dict[str, Any]]]:
         """Return the handlers at work now, by correlation id: handler, message, milliseconds so far."""
@@ -359,6 +384,7 @@ class Microlith:
             max_depth=self._max_depth,
             lane_limit=self._lane_limit,
             middleware=self._middleware,
+            clock=self.clock,
         )
 
     async def _start_lanes(self, wiring: Wiring) -> None:
@@ -381,6 +407,10 @@ class Microlith:
         for lane in delivery.routes.lanes():
             lane.start()
         self._tasks.spawn(watch(delivery), "microlith watch")
+        if self.sends_scheduled:
+            self._tasks.spawn(delivery.timers.run(), "microlith timers")
+        else:
+            delivery.timers.close()
 
     def _lane(self, spec: HandlerSpec, completion: HandlerCompletion, *, durable: bool) -> Lane:
         call = plan_call(spec, self.wire().resolver(spec, self._value))
@@ -404,8 +434,13 @@ class Microlith:
                 return self._streams_of(self.store)
             if annotation is Processes:
                 return Processes(self.store)
-            buses: dict[Any, Any] = {CommandBus: self.command_bus, QueryBus: self.query_bus, EventBus: self.event_bus}
-            return buses.get(annotation, self)
+            known = {
+                CommandBus: self.command_bus,
+                QueryBus: self.query_bus,
+                EventBus: self.event_bus,
+                Clock: self.clock,
+            }
+            return known.get(annotation, self)
         if isinstance(detail, Component):
             return self._resources.get(detail, annotation)
         return View(annotation.__args__[0], detail, self.store.rows)
@@ -438,21 +473,10 @@ class Microlith:
 
     def _follow_into_log(self, store: EventStore, url: str, root: Path) -> None:
         directory = self.trace_directory
-        if directory is None:
-            if store.durability == "memory":
-                return
+        if directory is None and store.durability != "memory":
             directory = (root / url.partition(":")[2].partition("?")[0]).parent
-        log, follower = TraceLog(directory), self.tracer.follow()
-
-        async def write() -> None:
-            try:
-                async for facts in follower:
-                    log.write(facts)
-                log.write(follower.take())
-            finally:
-                log.close()
-
-        self._tasks.spawn(write(), "microlith trace log")
+        if directory is not None:
+            self._tasks.spawn(write_trace(TraceLog(directory), self.tracer.follow()), "microlith trace log")
 
     async def _close(self, store: EventStore) -> None:
         delivery, self.delivery = self.delivery, None
@@ -473,7 +497,3 @@ class Microlith:
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._executor = None
-
-
-def _ignore(_done: int, _total: int) -> None:
-    """Take no notice of progress."""

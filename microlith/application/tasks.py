@@ -8,6 +8,8 @@ from typing import Any
 
 from microlith.delivery import Delivery
 from microlith.handlers.lanes import WorkerTask
+from microlith.tracing.log import TraceLog
+from microlith.tracing.tracer import Follower
 
 logger = logging.getLogger("microlith")
 
@@ -67,3 +69,13 @@ async def watch(delivery: Delivery) -> None:
         before = now
         for lane in delivery.routes.lanes():
             lane.check_timeouts(now)
+
+
+async def write_trace(log: TraceLog, follower: Follower) -> None:
+    """Write every fact into the trace log. Runs until the tracer stops."""
+    try:
+        async for facts in follower:
+            log.write(facts)
+        log.write(follower.take())
+    finally:
+        log.close()

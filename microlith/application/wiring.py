@@ -8,6 +8,7 @@ from typing import Any, get_args, get_origin
 
 from microlith.aggregates import Streams
 from microlith.buses import CommandBus, EventBus, QueryBus
+from microlith.clock import Clock
 from microlith.component import Component, find_components
 from microlith.errors import (
     DuplicateHandlerError,
@@ -68,7 +69,7 @@ class Wiring:
 
         def resolve(annotation: Any) -> tuple[bool, Any]:
             if (
-                annotation in (CommandBus, QueryBus, EventBus, Streams, Processes)
+                annotation in (CommandBus, QueryBus, EventBus, Streams, Processes, Clock)
                 or getattr(annotation, "__name__", "") == "Microlith"
             ):
                 return True, values(annotation, None)

@@ -7,12 +7,14 @@ dispatch; another loop may not.
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime
 from typing import Any, ClassVar, Protocol, TypeVar, overload
 
-from microlith.context import enveloped, handling_now, refuse_while_folding
-from microlith.delivery import Delivery, Receipt
+from microlith.context import Handling, enveloped, handling_now, refuse_while_folding
+from microlith.delivery import Delivery, Receipt, Route, ScheduledReceipt
 from microlith.envelope import Envelope
 from microlith.errors import ForeignLoopError, NotRunningError, WrongBusError
+from microlith.handlers.schedules import After, When
 from microlith.messages import Kind, Message
 from microlith.middleware import dispatched_through
 from microlith.waits import Wait
@@ -67,12 +69,20 @@ class Bus(ABC):
         self._host = host
         self._known: dict[tuple[Wanted, ...], tuple[type[Message], ...]] = {}
 
-    def dispatch(self, message: Any) -> Receipt:
-        """Send a message, or an envelope made by `correlated`, and return at once.
+    def dispatch(self, message: Any, *, at: datetime | None = None, after: After | None = None) -> Receipt:
+        """Send a message, or an envelope made by `correlated`, and return at once; or have it sent later.
 
         Await the receipt to wait until the message is accepted under the store's durability. In a
         handler, what is not awaited goes out together with the handler's own commit, and not at all
         if the handler fails.
+
+        A command or event that is to be sent later is kept by the store; its receipt's message id is what
+        `app.cancel_schedule` takes. Middleware sees it now, and not again.
+
+        Args:
+            message: The message, or its envelope.
+            at: The moment to send it at; with a time zone.
+            after: How long from now on to send it: a timedelta, or seconds.
 
         Raises:
             NotRunningError: The application is not running.
@@ -81,6 +91,7 @@ class Bus(ABC):
             BusFullError: Too many messages wait for their handler.
             CascadeTooDeepError: Messages keep causing messages.
             SentWhileFoldingError: A projection, or the state of an aggregate, is being folded here.
+            ScheduleError: It is to be sent at a moment that is none, or is a query, which is never kept.
         """
         delivery = self._host.delivery
         if delivery is None:
@@ -96,6 +107,8 @@ class Bus(ABC):
         route = delivery.routes.get(type(envelope.message)) or delivery.routes.of(type(envelope.message))
         if route.kind != self.kind:
             raise WrongBusError(route.entry.name, route.kind, self.kind)
+        if at is not None or after is not None:
+            return self._dispatch_later(delivery, envelope, route, When(at, after), handling)
         delivery.check(envelope, route)
         if delivery.middleware:
             envelope = dispatched_through(delivery.middleware, envelope)
@@ -235,6 +248,27 @@ class Bus(ABC):
         if bus != self.kind:
             raise WrongBusError(cls.__name__, bus, self.kind)
         return cls
+
+    def _dispatch_later(
+        self, delivery: Delivery, envelope: Envelope[Any], route: Route, when: When, handling: Handling | None
+    ) -> Receipt:
+        change = delivery.timers.scheduling(envelope, when)
+        delivery.timers.check(change.envelope, route)
+        if delivery.middleware:
+            change.envelope = dispatched_through(delivery.middleware, change.envelope)
+        on_loop = delivery.is_here()
+        if not on_loop:
+            self._refuse_another_loop()
+        receipt = ScheduledReceipt(change, route, delivery)
+        if handling is not None and handling.open:
+            delivery.hold(handling, receipt)
+        elif handling is None and not self._host.intake:
+            raise NotRunningError(self._host.name)
+        elif on_loop:
+            delivery.timers.keep(receipt)
+        else:
+            delivery.loop.call_soon_threadsafe(delivery.accept_later, receipt)
+        return receipt
 
     def _refuse_another_loop(self) -> None:
         try:

@@ -24,9 +24,11 @@ from microlith.errors import (
     WrongBusError,
     text_of,
 )
-from microlith.event_store.protocol import Committed, Place, Settlement, Unit
+from microlith.event_store.protocol import Committed, Place, Settlement, TimedUnit, Unit
+from microlith.event_store.schedule import Cancelling, Scheduling
 from microlith.handlers.decisions import MAX_CONFLICTS, Decision, Ignored
 from microlith.handlers.lanes import HandlerTimeoutError, Lane
+from microlith.handlers.schedules import Cancelled, Scheduled
 from microlith.ids import new_id
 from microlith.messages import Message
 from microlith.middleware import dispatched_through
@@ -47,6 +49,7 @@ class MiddlewareRefusedError(MicrolithError):
 
 
 Outgoing = list[tuple[Envelope[Any], Route]]
+_LATER = (Scheduled, Cancelled)
 
 
 class HandlerOutputError(MicrolithError):
@@ -104,7 +107,7 @@ class HandlerCompletion:
         decision = value if isinstance(value, Decision) else None
         if error is None:
             try:
-                outgoing = self._outgoing(lane, handling, value if decision is None else decision.events)
+                outgoing = self._outgoing(lane, handling, value if decision is None else decision.events, decision)
             except Exception as wrong:  # noqa: BLE001 (what is returned may be a generator, and raise what it likes)
                 error = wrong
         if error is not None:
@@ -126,11 +129,13 @@ class HandlerCompletion:
         checkpoint = lane.done_with(position)
         return Settlement(handling.handler, handling.envelope, position, checkpoint, error, handling.attempt)
 
-    def _outgoing(self, lane: Lane, handling: Handling, value: Any) -> Outgoing:
-        outgoing: Outgoing = [(receipt.envelope, receipt.route) for receipt in handling.outbox or ()]
+    def _outgoing(self, lane: Lane, handling: Handling, value: Any, decision: Decision | None = None) -> Outgoing:
+        held = handling.outbox or ()
+        outgoing: Outgoing = [(receipt.envelope, receipt.route) for receipt in held if receipt.change is None]
         is_query = lane.answers
         routes = self._delivery.routes
-        for one in (value,) if routes.get(type(value)) else _messages(lane, value, is_query=is_query):
+        later: list[Scheduled[Any] | Cancelled] = []
+        for one in (value,) if routes.get(type(value)) else _messages(lane, value, later, is_query=is_query):
             envelope = one if isinstance(one, Envelope) else caused_by(handling.envelope, one, new_id())
             route = routes.of(type(envelope.message))
             if route.kind == "query" or (route.kind == "response") != is_query:
@@ -140,6 +145,8 @@ class HandlerCompletion:
                 if self._delivery.middleware:
                     envelope = self._passed(envelope)
             outgoing.append((envelope, route))
+        if later or len(outgoing) < len(held):
+            self._change(handling, later, decision)
         return outgoing if len(outgoing) < 2 else _each_once(outgoing)
 
     def _ignore(self, lane: Lane, handling: Handling, ignored: Ignored) -> Awaitable[None] | None:
@@ -147,6 +154,28 @@ class HandlerCompletion:
         handling.reason = ignored.reason
         self._handled(handling, "ignored")
         return self._commit(lane, handling, self._outgoing(lane, handling, None), None, traced=True)
+
+    def _change(
+        self, handling: Handling, later: Sequence["Scheduled[Any] | Cancelled"], decision: Decision | None
+    ) -> None:
+        """Note what a handler has dispatched or returned for later, or cancelled, for its commit."""
+        timers = self._delivery.timers
+        # A process may be continued from another correlation; its deadlines are its own all the same.
+        scope = handling.envelope.correlation_id
+        if decision is not None and decision.step is not None:
+            scope = decision.stream
+        handling.changes = [receipt.change for receipt in handling.outbox or () if receipt.change is not None]
+        for one in later:
+            if isinstance(one, Cancelled):
+                handling.changes.append(Cancelling(scope, one.name, one.message_id))
+                continue
+            message = one.message
+            envelope = message if isinstance(message, Envelope) else caused_by(handling.envelope, message, new_id())
+            change = timers.scheduling(envelope, one.when, one.name, scope)
+            timers.check(change.envelope, self._delivery.routes.of(type(envelope.message)))
+            if self._delivery.middleware:
+                change.envelope = self._passed(change.envelope)
+            handling.changes.append(change)
 
     def _passed(self, envelope: Envelope[Any]) -> Envelope[Any]:
         try:
@@ -159,8 +188,8 @@ class HandlerCompletion:
     def _answer(self, lane: Lane, handling: Handling, outgoing: Outgoing) -> Awaitable[None] | None:
         """Send a query's response, which is not recorded, and what its handler dispatched, which is."""
         response = outgoing.pop()
-        held = bool(outgoing)
-        self._handled(handling, "ok", sent=[envelope.message_id for envelope, _ in [*outgoing, response]])
+        held = bool(outgoing) or hasattr(handling, "changes")
+        self._handled(handling, "ok", sent=_sent(handling, [*outgoing, response]))
         finishing = self._commit(lane, handling, outgoing, None, traced=True) if held else None
         if not self._delivery.waits.answer(handling.envelope.message_id, response[0]):
             self._delivery.answer(response[0].correlation_id, response[0])
@@ -187,12 +216,12 @@ class HandlerCompletion:
                     self._fail(lane, handling, error, settle=refused)
             else:
                 self._committed(lane, handling, outgoing, committed, traced=traced)
+                if unit.changes:
+                    self._delivery.timers.kept(unit.changes, committed, handling.envelope)
             if finished is not None and not finished.done():
                 finished.set_result(None)
 
-        unit = Unit([envelope for envelope, _ in outgoing], settlement)
-        if decision is not None:
-            _place(unit, decision)
+        unit = _unit(handling, outgoing, settlement, decision)
         try:
             self._store.complete(unit, done)
         except Exception as error:
@@ -210,7 +239,7 @@ class HandlerCompletion:
         if handling.position is not None:
             lane.under_way.discard(handling.position)
         if not traced:
-            self._handled(handling, "ok", sent=[envelope.message_id for envelope, _ in outgoing])
+            self._handled(handling, "ok", sent=_sent(handling, outgoing))
         self._delivery.deliver_committed(outgoing, committed)
         self._release(handling, None)
         if handling.letter is not None:
@@ -302,18 +331,46 @@ def _each_once(outgoing: Outgoing) -> Outgoing:
     return list({envelope.message_id: (envelope, route) for envelope, route in reversed(outgoing)}.values())[::-1]
 
 
-def _messages(lane: Lane, value: Any, *, is_query: bool) -> list[Message | Envelope[Any]]:
-    """List the messages in what a handler returned."""
+def _sent(handling: Handling, outgoing: Outgoing) -> list[str]:
+    """Name what a handler has sent, and what it will have sent later."""
+    sent = [envelope.message_id for envelope, _ in outgoing]
+    changes = getattr(handling, "changes", ())
+    return (
+        sent + [change.envelope.message_id for change in changes if isinstance(change, Scheduling)] if changes else sent
+    )
+
+
+def _unit(handling: Handling, outgoing: Outgoing, settlement: Settlement | None, decision: Decision | None) -> Unit:
+    """Say what is to be committed together."""
+    envelopes = [envelope for envelope, _ in outgoing]
+    changes = getattr(handling, "changes", None)
+    unit = TimedUnit(envelopes, settlement, changes=changes) if changes else Unit(envelopes, settlement)
+    if decision is not None:
+        _place(unit, decision)
+    return unit
+
+
+def _messages(
+    lane: Lane, value: Any, later: list[Scheduled[Any] | Cancelled], *, is_query: bool
+) -> list[Message | Envelope[Any]]:
+    """List the messages in what a handler returned; those for later, and what it cancelled, go to `later`."""
     if isinstance(value, Message | Envelope):
         return [value]
     if is_query:
         raise HandlerOutputError(lane.spec.name, type(value).__name__, "the query's response")
     if value is None:
         return []
+    if isinstance(value, _LATER):
+        later.append(value)
+        return []
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | dict):
         values = list(value)
-        strange = next((type(v).__name__ for v in values if not isinstance(v, Message | Envelope)), None)
-        if strange is None:
+        others = [v for v in values if not isinstance(v, Message | Envelope)]
+        if not others:
             return values
+        strange = next((type(v).__name__ for v in others if not isinstance(v, _LATER)), None)
+        if strange is None:
+            later += others
+            return [v for v in values if not isinstance(v, _LATER)]
         raise HandlerOutputError(lane.spec.name, f"a {strange} among its messages", "a message")
     raise HandlerOutputError(lane.spec.name, type(value).__name__, "a message, several, or None")

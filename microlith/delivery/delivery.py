@@ -11,10 +11,12 @@ from collections.abc import Iterator, Sequence
 from threading import get_ident
 from typing import Any, Protocol
 
+from microlith.clock import Clock, SystemClock
 from microlith.context import Handling
 from microlith.delivery.receipts import Receipt
 from microlith.delivery.retrying import Retrying
 from microlith.delivery.routes import Route, Routes
+from microlith.delivery.timers import ScheduledReceipt, Timers
 from microlith.envelope import Envelope
 from microlith.errors import (
     Behind,
@@ -58,6 +60,7 @@ class Delivery:
         middleware: What every message passes before it is accepted, outermost first.
         retrying: Dead letters that are being tried again.
         read_side: The projections; None until they are followed.
+        timers: Messages that are to be sent later.
         answers: The newest responses, and failures of queries, by correlation id; bounded.
         failed: The newest failures of other handlers, likewise: a wait that begins before a failure is
             committed finds it here.
@@ -75,6 +78,7 @@ class Delivery:
         max_depth: int,
         lane_limit: int,
         middleware: Sequence[Middleware] = (),
+        clock: Clock | None = None,
     ) -> None:
         self.name = name
         self.routes = routes
@@ -87,6 +91,7 @@ class Delivery:
         self.lane_limit = lane_limit
         self.middleware = tuple(middleware)
         self.retrying = Retrying(store, routes)
+        self.timers = Timers(self, clock or SystemClock())
         self.answers: OrderedDict[str, Envelope[Any] | BaseException] = OrderedDict()
         self.read_side: ReadSide | None = None
         self.failed: OrderedDict[str, BaseException] = OrderedDict()
@@ -141,7 +146,10 @@ class Delivery:
     def accept_later(self, receipt: Receipt) -> None:
         """Accept a message when its sender is no longer there to be told of a refusal; the receipt tells instead."""
         try:
-            self.accept(receipt)
+            if isinstance(receipt, ScheduledReceipt):
+                self.timers.keep(receipt)
+            else:
+                self.accept(receipt)
         except MicrolithError as error:
             logger.warning("%s was not recorded: %s", receipt.route.entry.name, error)
             receipt.accepted(error)

@@ -14,6 +14,7 @@ from microlith.delivery.routes import Route
 from microlith.envelope import Envelope
 from microlith.errors import MicrolithError
 from microlith.event_store.protocol import Committed
+from microlith.event_store.schedule import Scheduling
 from microlith.handlers.lanes import CROWDED, Lane
 
 logger = logging.getLogger("microlith")
@@ -64,6 +65,9 @@ class Receipt:
     """
 
     __slots__ = ("_delay", "_delivery", "envelope", "pending", "route")
+
+    change: Scheduling | None = None
+    """What the store is asked to keep, for a message that is to be sent later; see `timers`."""
 
     def __init__(self, envelope: Envelope[Any], route: Route, delivery: Delivering) -> None:
         self.envelope = envelope

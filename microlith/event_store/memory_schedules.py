@@ -66,7 +66,7 @@ class MemorySchedules:
         if schedule is None:
             return False
         if schedule.name is not None:
-            del self._by_name[schedule.correlation_id, schedule.name]
+            del self._by_name[schedule.scope, schedule.name]
         heap = self._heaps[schedule.steady]
         if len(heap) > _SMALL and len(heap) > 2 * len(self._by_id):
             heap[:] = [place for place in heap if self._is_live(place)]
@@ -106,7 +106,7 @@ class MemorySchedules:
         entry = self._types.of(type(envelope.message))
         data = self._types.encode(envelope.message)
         if scheduling.name is not None:
-            key = envelope.correlation_id, scheduling.name
+            key = scheduling.scope, scheduling.name
             self.remove(self._by_name.get(key, ""))
             self._by_name[key] = envelope.message_id
         self._sequence += 1
@@ -121,6 +121,7 @@ class MemorySchedules:
             scheduling.due,
             steady=scheduling.steady,
             name=scheduling.name,
+            scope=scheduling.scope,
             asked=envelope.time,
             error=None,
             open=_holding(envelope),
@@ -131,7 +132,7 @@ class MemorySchedules:
     def _cancel(self, cancelling: Cancelling) -> None:
         message_id = cancelling.message_id
         if message_id is None:
-            message_id = self._by_name.get((cancelling.correlation_id, cancelling.name or ""), "")
+            message_id = self._by_name.get((cancelling.scope, cancelling.name or ""), "")
         self.remove(message_id)
 
     def _is_live(self, place: tuple[float, int, str]) -> bool:

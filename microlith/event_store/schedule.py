@@ -27,31 +27,41 @@ class Scheduling:
         due: Seconds since the epoch.
         steady: Whether it was asked for as so much time from then on: for as long as the process lives, no jump of
             the wall clock moves it.
-        name: Unique in its correlation: an older one of that name is replaced. None: it has none.
+        name: Unique in its scope: an older one of that name is replaced. None: it has none.
+        scope: Where the name is unique: the correlation, or the stream of the process that asked for it.
     """
 
-    __slots__ = ("due", "envelope", "name", "steady")
+    __slots__ = ("due", "envelope", "name", "scope", "steady")
 
-    def __init__(self, envelope: Envelope[Any], due: float, *, steady: bool = False, name: str | None = None) -> None:
+    def __init__(
+        self,
+        envelope: Envelope[Any],
+        due: float,
+        *,
+        steady: bool = False,
+        name: str | None = None,
+        scope: str | None = None,
+    ) -> None:
         self.envelope = envelope
         self.due = due
         self.steady = steady
         self.name = name
+        self.scope = envelope.correlation_id if scope is None else scope
 
 
 class Cancelling:
     """A schedule to forget, if it is still there.
 
     Attributes:
-        correlation_id: Its correlation, when it is meant by name.
+        scope: Where its name is unique, when it is meant by name.
         name: Its name, or None when it is meant by id.
         message_id: Its message.
     """
 
-    __slots__ = ("correlation_id", "message_id", "name")
+    __slots__ = ("message_id", "name", "scope")
 
-    def __init__(self, correlation_id: str, name: str | None = None, message_id: str | None = None) -> None:
-        self.correlation_id = correlation_id
+    def __init__(self, scope: str, name: str | None = None, message_id: str | None = None) -> None:
+        self.scope = scope
         self.name = name
         self.message_id = message_id
 
@@ -72,7 +82,8 @@ class Schedule:
         data: The payload as JSON, secrets in clear.
         due: When it is to be sent, seconds since the epoch.
         steady: Whether it was asked for as so much time from then on.
-        name: Its name within the correlation; None for most.
+        name: Its name; None for most.
+        scope: Where the name is unique: the correlation, or the stream of the process that asked for it.
         asked: When it was asked for, seconds since the epoch.
         error: Why it could not be sent when it was due; None as long as nobody tried in vain.
     """
@@ -88,6 +99,7 @@ class Schedule:
         "error",
         "message_id",
         "name",
+        "scope",
         "sequence",
         "steady",
         "type",
@@ -106,6 +118,7 @@ class Schedule:
         *,
         steady: bool,
         name: str | None,
+        scope: str,
         asked: float,
         error: str | None,
         open: Callable[[], Envelope[Message]],  # noqa: A002 (what it does)
@@ -120,6 +133,7 @@ class Schedule:
         self.due = due
         self.steady = steady
         self.name = name
+        self.scope = scope
         self.asked = asked
         self.error = error
         self._open = open

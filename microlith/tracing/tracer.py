@@ -27,7 +27,7 @@ from microlith.serialization import MessageTypes, secret_values
 Fact = dict[str, Any]
 logger = logging.getLogger("microlith")
 
-_SENT, _HANDLED = 0, 1
+_SENT, _HANDLED, _SCHEDULED, _CANCELLED = range(4)
 _INTERVAL = 0.03
 _SHARE = 0.03
 """Share of the loop's time that the tracer may take while it is behind."""
@@ -115,6 +115,12 @@ class Tracer:
         self._wall_minus_monotonic = time() - monotonic()
         self._worked = thread_time()
         self._timer: asyncio.TimerHandle | None = None
+        self._makers: tuple[Callable[..., Fact], ...] = (
+            self._sent_fact,
+            self._handled_fact,
+            self._scheduled_fact,
+            self._cancelled_fact,
+        )
         self.dropped = 0
 
     def start(self) -> None:
@@ -149,12 +155,27 @@ class Tracer:
             else:
                 self.dropped += 1
 
+    def scheduled(self, envelope: Envelope[Any], due: float, name: str | None) -> None:
+        """Note that a message is kept until it is due, seconds since the epoch."""
+        self._gather(_SCHEDULED, envelope, due, name)
+
+    def cancelled(self, correlation_id: str, cause: str | None, name: str | None, message_id: str | None) -> None:
+        """Note that a schedule was cancelled, by name or by message id; `cause` is the message being handled then."""
+        self._gather(_CANCELLED, time(), correlation_id, cause, name, message_id)
+
     def follow(self, limit: int = _FOLLOWER_LIMIT) -> Follower:
         """Begin to follow: the reader gets every fact from now on, or a count of those it missed."""
         follower = Follower(limit, self._forget, self._drops)
         self._room = self._limit
         self._followers.append(follower)
         return follower
+
+    def _gather(self, *record: Any) -> None:
+        if self._followers:
+            if len(self._backlog) < self._room:
+                self._backlog.append(record)
+            else:
+                self.dropped += 1
 
     def flush(self) -> None:
         """Hand everything gathered so far to the followers now, however long it takes."""
@@ -213,7 +234,7 @@ class Tracer:
         while self._backlog and monotonic() < deadline:
             record = self._backlog.popleft()
             try:
-                fact = self._sent_fact(*record[1:]) if record[0] == _SENT else self._handled_fact(*record[1:])
+                fact = self._makers[record[0]](*record[1:])
             except Exception as error:  # noqa: BLE001 (a message that cannot be shown must not end all showing)
                 logger.warning("A fact could not be shown and is left out: %s", type(error).__name__)
                 self.dropped += 1
@@ -254,6 +275,19 @@ class Tracer:
         fact["causationid"] = envelope.message_id
         return fact
 
+    def _scheduled_fact(self, envelope: Envelope[Any], due: float, name: str | None) -> Fact:
+        shown = self._types.cloud_event(envelope, self._source)
+        data = {"message": shown["type"], "messageid": envelope.message_id, "due": iso(due), "payload": shown["data"]}
+        fact = self._fact("microlith.scheduled", envelope.time, data | ({"name": name} if name else {}))
+        fact["id"] = f"{envelope.message_id}/scheduled"
+        return fact | _place(envelope.correlation_id, envelope.causation_id)
+
+    def _cancelled_fact(
+        self, moment: float, correlation_id: str, cause: str | None, name: str | None, message_id: str | None
+    ) -> Fact:
+        data = ({"messageid": message_id} if message_id else {}) | ({"name": name} if name else {})
+        return self._fact("microlith.cancelled", moment, data) | _place(correlation_id, cause)
+
     def _fact(self, kind: str, moment: float, data: dict[str, Any]) -> Fact:
         self._sequence += 1
         return {
@@ -273,6 +307,10 @@ class Tracer:
     def _forget(self, follower: Follower) -> None:
         if follower in self._followers:
             self._followers.remove(follower)
+
+
+def _place(correlation_id: str, cause: str | None) -> Fact:
+    return {"correlationid": correlation_id} | ({"causationid": cause} if cause else {})
 
 
 def describe_error(error: BaseException, secrets: Iterable[str] = ()) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def run(path, text):
 async def test_database_of_before_there_were_schedules_is_opened_and_takes_them(path, stock):
     await stock.store_items("nut")
     await stock.store.close()
-    run(path, "DROP TABLE schedules")
+    run(path, "DROP TABLE scheduled")
 
     await stock.reopen()
     await change(stock, later("bolt"))
@@ -50,7 +50,7 @@ async def test_database_of_before_there_were_schedules_is_opened_and_takes_them(
 async def test_damaged_schedule_says_so_and_the_others_are_read(path, stock):
     await change(stock, later("nut"), later("bolt", NOON + 1))
 
-    run(path, "UPDATE schedules SET data = CAST(replace(data, 'nut', 'nit') AS BLOB) WHERE sequence = 1")
+    run(path, "UPDATE scheduled SET data = CAST(replace(data, 'nut', 'nit') AS BLOB) WHERE sequence = 1")
 
     damaged, sound = await stock.store.due_schedules(NOON + 1, NOON + 1)
     with pytest.raises(CorruptionError, match=f"schedule {damaged.message_id}"):
@@ -61,7 +61,7 @@ async def test_damaged_schedule_says_so_and_the_others_are_read(path, stock):
 async def test_moved_due_moment_is_noticed(path, stock):
     await change(stock, later("nut"))
 
-    run(path, "UPDATE schedules SET head = json_set(head, '$[1]', 0)")
+    run(path, "UPDATE scheduled SET head = json_set(head, '$[1]', 0)")
 
     (early,) = await stock.store.due_schedules(0, 0)
     with pytest.raises(CorruptionError):

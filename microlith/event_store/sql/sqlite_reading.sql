@@ -68,22 +68,22 @@ SELECT name, checkpoint, error FROM projections ORDER BY name
 SELECT count(*) FROM dead_letters
 
 -- name: select_schedules
-SELECT sequence, kind, CAST(head AS BLOB), data, crc, steady, error FROM schedules
+SELECT sequence, kind, CAST(head AS BLOB), data, crc, steady, scope, error FROM scheduled
 WHERE (due, sequence) > (?, ?) ORDER BY due, sequence LIMIT ?
 
 -- name: select_failed_schedules
-SELECT sequence, kind, CAST(head AS BLOB), data, crc, steady, error FROM schedules
+SELECT sequence, kind, CAST(head AS BLOB), data, crc, steady, scope, error FROM scheduled
 WHERE (due, sequence) > (?, ?) AND error IS NOT NULL ORDER BY due, sequence LIMIT ?
 
 -- name: select_schedule
-SELECT sequence, kind, CAST(head AS BLOB), data, crc, steady, error FROM schedules WHERE message_id = ?
+SELECT sequence, kind, CAST(head AS BLOB), data, crc, steady, scope, error FROM scheduled WHERE message_id = ?
 
 -- name: select_due_schedules
-SELECT sequence, kind, CAST(head AS BLOB), data, crc, steady, error FROM schedules
+SELECT sequence, kind, CAST(head AS BLOB), data, crc, steady, scope, error FROM scheduled
 WHERE error IS NULL AND steady = ? AND due <= ? ORDER BY due, sequence LIMIT ?
 
 -- name: select_next_due
-SELECT due FROM schedules WHERE error IS NULL AND steady = ? ORDER BY due, sequence LIMIT 1
+SELECT due FROM scheduled WHERE error IS NULL AND steady = ? ORDER BY due, sequence LIMIT 1
 
 -- name: select_snapshot
 SELECT stream, owner, position, fingerprint, data, checksum FROM snapshots WHERE stream = ? AND owner = ?

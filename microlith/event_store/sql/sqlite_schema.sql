@@ -136,15 +136,16 @@ FROM events JOIN types USING (kind)
 
 -- name: create_schedules
 -- Messages that are to be sent later. As for commands, but the head begins with the name ('' for none) and the moment
--- it is due, in microseconds. `steady` ones were asked for as so much time from then on. Statements with IF NOT EXISTS are run
+-- it is due, in microseconds. A name is unique in its scope: a correlation, or the stream of a process. `steady` ones were asked for as so much time from then on. Statements with IF NOT EXISTS are run
 -- at every open: they bring databases of earlier versions up to date.
-CREATE TABLE IF NOT EXISTS schedules (
+CREATE TABLE IF NOT EXISTS scheduled (
     sequence       INTEGER PRIMARY KEY,
     kind           INTEGER NOT NULL,
     head           TEXT NOT NULL,
     data           BLOB NOT NULL,
     crc            INTEGER NOT NULL,
     steady         INTEGER NOT NULL,
+    scope          TEXT NOT NULL,
     error          TEXT,
     name           TEXT    AS (json_extract(head, '$[0]')),
     due            INTEGER AS (json_extract(head, '$[1]')),
@@ -153,16 +154,16 @@ CREATE TABLE IF NOT EXISTS schedules (
 ) STRICT
 
 -- name: create_schedules_by_message
-CREATE UNIQUE INDEX IF NOT EXISTS schedules_by_message ON schedules (message_id)
+CREATE UNIQUE INDEX IF NOT EXISTS scheduled_by_message ON scheduled (message_id)
 
 -- name: create_schedules_by_name
-CREATE UNIQUE INDEX IF NOT EXISTS schedules_by_name ON schedules (correlation_id, name) WHERE name <> ''
+CREATE UNIQUE INDEX IF NOT EXISTS scheduled_by_name ON scheduled (scope, name) WHERE name <> ''
 
 -- name: create_schedules_by_due
-CREATE INDEX IF NOT EXISTS schedules_by_due ON schedules (due, sequence)
+CREATE INDEX IF NOT EXISTS scheduled_by_due ON scheduled (due, sequence)
 
 -- name: create_schedules_waiting
-CREATE INDEX IF NOT EXISTS schedules_waiting ON schedules (steady, due, sequence) WHERE error IS NULL
+CREATE INDEX IF NOT EXISTS scheduled_waiting ON scheduled (steady, due, sequence) WHERE error IS NULL
 
 -- name: insert_version
 INSERT INTO meta (name, value) VALUES ('schema', ?)

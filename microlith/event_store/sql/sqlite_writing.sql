@@ -114,22 +114,22 @@ UPDATE projections SET checkpoint = ? WHERE name IN (SELECT value FROM json_each
 SELECT name, fingerprint, checkpoint, error FROM projections
 
 -- name: insert_schedule
-INSERT INTO schedules (sequence, kind, head, data, crc, steady) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO scheduled (sequence, kind, head, data, crc, steady, scope) VALUES (?, ?, ?, ?, ?, ?, ?)
 
 -- name: select_schedule_sequence
-SELECT sequence FROM schedules WHERE message_id = ?
+SELECT sequence FROM scheduled WHERE message_id = ?
 
 -- name: select_last_schedule
-SELECT coalesce(max(sequence), 0) FROM schedules
+SELECT coalesce(max(sequence), 0) FROM scheduled
 
 -- name: delete_schedule
-DELETE FROM schedules WHERE message_id = ? RETURNING 1
+DELETE FROM scheduled WHERE message_id = ? RETURNING 1
 
 -- name: delete_named_schedule
-DELETE FROM schedules WHERE correlation_id = ? AND name = ? AND name <> ''
+DELETE FROM scheduled WHERE scope = ? AND name = ? AND name <> ''
 
 -- name: fail_schedule
-UPDATE schedules SET error = ? WHERE message_id = ?
+UPDATE scheduled SET error = ? WHERE message_id = ?
 
 -- name: upsert_snapshot
 INSERT OR REPLACE INTO snapshots (stream, owner, position, fingerprint, data, checksum) VALUES (?, ?, ?, ?, ?, ?)

@@ -64,7 +64,7 @@ class ScheduleReader:
             raise CorruptionError("the schedules", f"a row cannot be read: {type(error).__name__}") from None
 
     def _schedule(
-        self, sequence: int, kind: int, head: bytes, data: bytes, crc: int, steady: int, error: str | None
+        self, sequence: int, kind: int, head: bytes, data: bytes, crc: int, steady: int, scope: str, error: str | None
     ) -> Schedule:
         stored = self._numbered.by_number[kind]
         kept = StoredEvent(sequence, stored, head, data, self._decoding)
@@ -80,6 +80,7 @@ class ScheduleReader:
             kept.stream_position / MICROSECONDS,
             steady=bool(steady),
             name=kept.stream or None,
+            scope=scope,
             asked=kept.time,
             error=error,
             open=_opening(kept, sound=sound),

@@ -16,6 +16,11 @@ PreparedChange = Cancelling | tuple[Scheduling, StoredType, bytes, str]
 """A change made ready for writing: a message for later has its type, its payload and its head with it."""
 
 
+def column_of(scope: str) -> str:
+    """Make a scope fit for a column: a correlation id or a key from elsewhere may hold anything."""
+    return scope.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+
+
 def head_of(scheduling: Scheduling, facts: str) -> str:
     """Write the head of a schedule: name, moment, and the facts of its message.
 
@@ -42,15 +47,17 @@ def change(session: Session, prepared: PreparedChange) -> Sequence[str]:
         if prepared.message_id is not None:
             session.named("delete_schedule", prepared.message_id)
         else:
-            session.named("delete_named_schedule", prepared.correlation_id, prepared.name)
+            session.named("delete_named_schedule", column_of(prepared.scope), prepared.name)
         return ()
     scheduling, stored, data, head = prepared
     envelope = scheduling.envelope
     if not is_gone(session, envelope.message_id):
         return (envelope.message_id,)
     if scheduling.name is not None:
-        session.named("delete_named_schedule", envelope.correlation_id, scheduling.name)
+        session.named("delete_named_schedule", column_of(scheduling.scope), scheduling.name)
     sequence = int(session.named("select_last_schedule")[0][0]) + 1
     crc = row_crc(sequence, stored, head.encode(), data)
-    session.named("insert_schedule", sequence, stored.number, head, data, crc, int(scheduling.steady))
+    session.named(
+        "insert_schedule", sequence, stored.number, head, data, crc, int(scheduling.steady), column_of(scheduling.scope)
+    )
     return ()

@@ -187,6 +187,16 @@ class SchedulingContract:
 
         assert await items(event_store) == ["other", "nameless"]
 
+    async def test_name_may_have_another_scope_than_its_correlation(self, event_store: StoreUnderTest) -> None:
+        await change(event_store, later("first", name="deadline", scope="process-1"), later("b", name="deadline"))
+
+        await change(event_store, later("second", name="deadline", scope="process-1"))
+        replaced = await items(event_store)
+        await change(event_store, Cancelling("process-1", "deadline"))
+
+        assert replaced == ["b", "second"]
+        assert await items(event_store) == ["b"]
+
     async def test_changes_of_a_unit_happen_in_order(self, event_store: StoreUnderTest) -> None:
         nut, bolt = later("nut", name="one"), later("bolt")
 
