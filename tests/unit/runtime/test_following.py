@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from time import process_time
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 
@@ -444,3 +444,23 @@ async def test_all_events_of_the_correlation_are_waited_for(store):
         await app.command_bus.execute(command, until=ShippedEvent, caught_up=["shelves"])
 
         assert shop.numbers("nut") == [7, 0]
+
+
+async def test_what_execute_returns_has_the_exact_type():
+    """For mypy and pyright, which read this file, too."""
+    shop = Shop()
+    async with shop.app as app:
+        execute = app.command_bus.execute
+        command = Place(item="nut")
+        assert_type(await execute(command, until=PlacedEvent, caught_up=[shop.shelves, "orders", Shelf]), PlacedEvent)
+        assert_type(
+            await execute(command, until=(PlacedEvent, ShippedEvent), caught_up=Shelf), PlacedEvent | ShippedEvent
+        )
+        stale = await execute(command, until=PlacedEvent, caught_up=[Shelf], allow_stale=True)
+        assert_type(stale, Answer[PlacedEvent])
+        assert_type(
+            await execute(command, (PlacedEvent, ShippedEvent), 3.0, allow_stale=True),
+            Answer[PlacedEvent | ShippedEvent],
+        )
+
+    assert stale.message == PlacedEvent(item="nut")
