@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from microlith.handlers.schedules import Cancelled, Scheduled, ScheduleError
     from microlith.messages import Command, Event, Message, Query, Response
     from microlith.middleware import Middleware
+    from microlith.privacy import Personal
     from microlith.processes import Process, continues, starts
     from microlith.projections import ExternalProjection, Projection, ReadModel, Table, View
 
@@ -61,6 +62,7 @@ _HOMES = {
     "handlers.schedules": ("Cancelled", "ScheduleError", "Scheduled"),
     "messages": ("Command", "Event", "Message", "Query", "Response"),
     "middleware": ("Middleware",),
+    "privacy": ("Personal",),
     "processes": ("Process", "continues", "starts"),
     "event_store.recorded_event": ("RecordedEvent",),
     "projections": ("ExternalProjection", "Projection", "ReadModel", "Table", "View"),
@@ -89,6 +91,7 @@ __all__ = [
     "Middleware",
     "NoHandlerError",
     "PayloadError",
+    "Personal",
     "Process",
     "Projection",
     "ProjectionsBehindError",

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 M_co = TypeVar("M_co", covariant=True)
+N = TypeVar("N")
 
 
 class Envelope(Generic[M_co]):
@@ -50,6 +51,18 @@ class Envelope(Generic[M_co]):
     def sent_at(self) -> datetime:
         """The time as a datetime in UTC."""
         return datetime.fromtimestamp(self.time, UTC)
+
+    def holding(self, message: N) -> "Envelope[N]":
+        """Return an envelope with the same facts and another message."""
+        return Envelope(
+            message,
+            self.message_id,
+            self.correlation_id,
+            self.causation_id,
+            self.time,
+            self.depth,
+            self.headers,
+        )
 
     def __repr__(self) -> str:
         return f"Envelope({type(self.message).__name__}, message_id={self.message_id!r}, correlation_id={self.correlation_id!r})"

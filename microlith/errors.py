@@ -260,6 +260,7 @@ class HandlerFailedError(MicrolithError):
         )
         self.handler = handler
         self.message_name = message_name
+        self.reason = reason
 
 
 class WaitTimeout(MicrolithError, TimeoutError):  # noqa: N818 (the name is public and fixed; it is a TimeoutError)

@@ -26,7 +26,9 @@ from microlith.errors import (
     nearest,
 )
 from microlith.messages import Kind, Message
-from microlith.payloads import MAX_BYTES, MAX_DEPTH, depth_of, is_secret_name, redact
+from microlith.payloads import MASK, MAX_BYTES, MAX_DEPTH, depth_of, is_secret_name, redact
+from microlith.privacy.keys import KeyRing
+from microlith.privacy.marking import MARK, personal_fields, personal_values
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """Turns decoded data of one version into that of the next. Pure: it may be run at any time, any number of times."""
@@ -42,11 +44,12 @@ class MessageType:
         version: Version of its shape, from 1.
         cls: The class.
         secret: Whether a field of it, at any depth, is a SecretStr or SecretBytes.
+        personal: Its personal fields, by name; empty for most.
         upcasters: For each earlier version, what turns its data into the next version's.
         step_of: Name of the process whose steps these are; "" for all other messages.
     """
 
-    __slots__ = ("cls", "component", "kind", "name", "secret", "step_of", "upcasters", "version")
+    __slots__ = ("cls", "component", "kind", "name", "personal", "secret", "step_of", "upcasters", "version")
 
     def __init__(self, cls: type[Message], component: str) -> None:
         self.cls = cls
@@ -58,6 +61,7 @@ class MessageType:
         self.step_of = ""
         # The schema is the one place that also shows secrets in nested models, lists and unions.
         self.secret = "pydantic.types.Secret" in str(cls.__pydantic_core_schema__)
+        self.personal = personal_fields(cls)
 
     @property
     def full_name(self) -> str:
@@ -66,9 +70,14 @@ class MessageType:
 
 
 class MessageTypes:
-    """Every message type of one application. Filled while it is wired, then only read."""
+    """Every message type of one application. Filled while it is wired, then only read.
+
+    Attributes:
+        keys: Keys of personal fields, while a store that has any is open.
+    """
 
     def __init__(self) -> None:
+        self.keys: KeyRing | None = None
         self._by_class: dict[type[Message], MessageType] = {}
         self._by_name: dict[str, list[MessageType]] = {}
         self._by_full_name: dict[tuple[str, str], MessageType] = {}
@@ -144,8 +153,17 @@ class MessageTypes:
         except (ValidationError, PydanticSerializationError, ValueError) as error:
             raise payload_error(entry.cls, error) from None
 
-    def encode(self, message: Message) -> bytes:
-        """Write a message as JSON for the store or a transport, secrets in clear.
+    @property
+    def personal(self) -> bool:
+        """Whether a message that is stored has personal fields."""
+        return any(entry.personal and entry.kind in ("command", "event") for entry in self)
+
+    def encode(self, message: Message, message_id: str = "") -> bytes:
+        """Write a message as JSON for the store or a transport: secrets in clear, personal fields sealed.
+
+        Args:
+            message: The message.
+            message_id: Its id, which sealed fields are bound to; only needed where there are some.
 
         Raises:
             UnsafePayloadError: It is longer than 1 MiB, deeper than 64 levels, or holds text that is not Unicode.
@@ -155,6 +173,8 @@ class MessageTypes:
             raw = to_json(reveal(message)) if entry.secret else message.__pydantic_serializer__.to_json(message)
         except (PydanticSerializationError, ValueError) as error:
             raise UnsafePayloadError(entry.name, f"cannot be written as JSON ({type(error).__name__})") from None
+        if entry.personal:
+            raw = self._seal(entry, raw, message_id)
         if len(raw) > MAX_BYTES:
             raise UnsafePayloadError(entry.name, f"is {len(raw)} bytes long; at most {MAX_BYTES} are taken")
         if depth_of(raw) > MAX_DEPTH:
@@ -169,8 +189,10 @@ class MessageTypes:
             return moved[0] if len(moved) == 1 else None
         return entry
 
-    def decode(self, component: str, name: str, version: int, data: bytes, *, where: str = "") -> Message:
-        """Read a stored message.
+    def decode(
+        self, component: str, name: str, version: int, data: bytes, *, where: str = "", message_id: str = ""
+    ) -> Message:
+        """Read a stored message; `message_id` is only needed where personal fields are sealed.
 
         Raises:
             UnknownTypeError: No component declares the type any more.
@@ -179,6 +201,8 @@ class MessageTypes:
         entry = self.current(component, name)
         if entry is None:
             raise UnknownTypeError(f"{component}.{name}", self._by_name, where=where)
+        if MARK in data and (entry.personal or version < entry.version):
+            data = self._open(entry, data, message_id, where)
         if version < entry.version:
             return _upcast(entry, version, data)
         if version > entry.version:
@@ -187,7 +211,20 @@ class MessageTypes:
         try:
             return entry.cls.__pydantic_validator__.validate_json(data)  # type: ignore[no-any-return]
         except ValidationError as error:
+            opened = data if entry.personal or MARK not in data else self._open(entry, data, message_id, where)
+            if opened != data:  # stored when it had personal fields, which it has no longer
+                return self.decode(component, name, version, opened, where=where)
             raise payload_error(entry.cls, error) from None
+
+    def _seal(self, entry: MessageType, raw: bytes, message_id: str) -> bytes:
+        from microlith.privacy.payload import seal_payload  # noqa: PLC0415 (its library is an extra)
+
+        return seal_payload(raw, entry.personal, self.keys, message_id, entry.name)
+
+    def _open(self, entry: MessageType, data: bytes, message_id: str, where: str) -> bytes:
+        from microlith.privacy.payload import open_payload  # noqa: PLC0415 (its library is an extra)
+
+        return open_payload(data, entry.personal, self.keys, message_id, entry.name, where)
 
     def cloud_event(self, envelope: Envelope[Any], source: str, *, show_secrets: bool = False) -> dict[str, Any]:
         """Show a message as a CloudEvents 1.0 object, ready for JSON.
@@ -215,8 +252,11 @@ class MessageTypes:
 
 
 def shown_fields(message: Message) -> dict[str, Any]:
-    """Return a message's fields as decoded JSON with every secret masked."""
+    """Return a message's fields as decoded JSON with every secret and every personal field masked."""
     masked: dict[str, Any] = redact(message.model_dump(mode="json"))
+    for name, field in personal_fields(type(message)).items():
+        if masked.get(name) not in (None, field.erased):
+            masked[name] = MASK
     return masked
 
 
@@ -225,6 +265,12 @@ def reveal(model: BaseModel, *, warnings: bool = True) -> dict[str, Any]:
     dumped: dict[str, Any] = model.model_dump(mode="json", warnings=warnings)
     _reveal_into(model, dumped)
     return dumped
+
+
+def hidden_values(message: Message) -> Iterator[str]:
+    """Yield what may not be shown of a message: the clear text of its secrets and of its personal fields."""
+    yield from secret_values(message)
+    yield from personal_values(message)
 
 
 def in_clear(value: Any, dumped: Any) -> Any:

@@ -105,7 +105,10 @@ class Streams:
         shape = decider.shape
         if shape is None:
             return
+        erasures = self._store.erasures
         state, position, known = await self.load_on(decider, stream)
+        if erasures % 2 or erasures != self._store.erasures:
+            return  # it may hold what is erased meanwhile
         if position - known < shape.every:
             return
         data = shape.write(state)

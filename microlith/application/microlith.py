@@ -17,11 +17,14 @@ from typing import Any, Self
 from microlith.aggregates import Streams
 from microlith.application import catalog
 from microlith.application.draining import drained
+from microlith.application.erasing import Erasing, finish
 from microlith.application.following import Followers, ProjectionStanding
 from microlith.application.outside import followers_of
 from microlith.application.reports import explain_timeouts, running_handlers
 from microlith.application.resources import Resources
-from microlith.application.tasks import Tasks, watch, write_trace
+from microlith.application.store_side import StoreSide
+from microlith.application.tasks import Tasks, watch
+from microlith.application.traces import follow_into_log, trace_place
 from microlith.application.wiring import Wiring
 from microlith.buses import CommandBus, EventBus, QueryBus, Subscription
 from microlith.clock import Clock, SystemClock
@@ -39,7 +42,7 @@ from microlith.errors import (
     WrongBusError,
 )
 from microlith.event_store import open_event_store
-from microlith.event_store.protocol import EventStore, Rebuilt, Schedule
+from microlith.event_store.protocol import EventStore, Rebuilt
 from microlith.handlers.declared import HandlerSpec
 from microlith.handlers.injection import plan_call
 from microlith.handlers.lanes import Lane
@@ -48,7 +51,6 @@ from microlith.middleware import Middleware
 from microlith.processes import Processes
 from microlith.projections import View
 from microlith.serialization import MessageTypes
-from microlith.tracing.log import TraceLog
 from microlith.tracing.tracer import Tracer
 from microlith.waits import Waits
 
@@ -62,7 +64,7 @@ _EVENT_LANE_LIMIT = 20_000
 _THREADS = 32
 
 
-class Microlith:
+class Microlith(StoreSide):
     """A microlithic application.
 
     Attributes:
@@ -120,6 +122,8 @@ class Microlith:
         self._tasks = Tasks()
         self._resources = Resources()
         self._executor: ThreadPoolExecutor | None = None
+        self._erasing: Erasing | None = None
+        self._traces: Path | None = None
         self._streams: Streams | None = None
         self._followers: Followers | None = None
         self._subscriptions: list[tuple[Kind, Any, Callable[..., Any], list[Callable[[], None]]]] = []
@@ -191,11 +195,14 @@ class Microlith:
             url = os.environ.get("MICROLITH_STORE_URL") or url
         store = open_event_store(url, wiring.types, root)
         await store.open(wiring.projections)
+        self._erasing, self._traces = None, trace_place(self.trace_directory, store, url, root)
         try:
+            if wiring.types.keys is not None and wiring.types.keys.unfinished:
+                await finish(wiring.types.keys, self._traces)
             await self._resources.build(wiring.components)
             self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"microlith-{self.name}")
             self.delivery = self._make_delivery(wiring, store)
-            self._follow_into_log(store, url, root)
+            follow_into_log(self._traces, self.tracer, self._tasks.spawn)
             await self._start_lanes(wiring)
             self._followers = self.delivery.read_side = followers_of(wiring, store, self._executor, self._value)
             self._followers.start(self._tasks.spawn)
@@ -268,49 +275,6 @@ class Microlith:
         """
         return await self._following().rebuild(projection, progress or (lambda _done, _all: None))
 
-    async def retry_dead_letter(self, sequence: int) -> None:
-        """Have the handler that gave a message up try it again, with a new budget of tries; return when that went well.
-
-        What it sends and the end of the dead letter are one commit. If it fails again, the dead letter has the new
-        error. Whoever stops waiting does not stop the retry. Not for handlers: one would wait for its own queue.
-
-        Args:
-            sequence: The dead letter's, as `app.store.dead_letters()` tells it.
-
-        Raises:
-            HandlerFailedError: It failed again; the error is the cause.
-            UnknownDeadLetterError: There is no such dead letter.
-            HandlerGoneError: The handler is not there any more.
-            ClosedError: The application stopped first; the dead letter is as it was.
-        """
-        await self._taking().retrying.retry(sequence)
-
-    async def drop_dead_letter(self, sequence: int) -> None:
-        """Remove a dead letter for good. Waits on its correlation no longer find the failure.
-
-        Raises:
-            UnknownDeadLetterError: There is no such dead letter.
-            RetryUnderWayError: It is being tried again.
-        """
-        await self._taking().retrying.drop(sequence)
-
-    async def schedules(self, *, limit: int = 500) -> list[Schedule]:
-        """List the messages that are to be sent later, in the order in which they are due.
-
-        To read on: `app.store.schedules(after=schedules[-1].turn)`.
-        """
-        return await self._running().store.schedules(limit=limit)
-
-    async def cancel_schedule(self, message_id: str) -> bool:
-        """Have a scheduled message not sent after all; tell whether it was still there.
-
-        At once, also within a handler. To have it in the handler's commit, return `Cancelled` from it.
-
-        Args:
-            message_id: The message's, as its receipt or `app.schedules()` tells it.
-        """
-        return await self._taking().timers.cancel(message_id)
-
     def running(self) -> dict[str, list[dict[str, Any]]]:
         """Return the handlers at work now, by correlation id: handler, message, milliseconds so far."""
         return running_handlers(self._running())
@@ -369,6 +333,12 @@ class Microlith:
         if asyncio.get_running_loop() is not delivery.loop:
             raise ForeignLoopError(self.name)
         return delivery
+
+    def _erasures(self) -> Erasing:
+        delivery = self._taking()
+        if self._erasing is None:
+            self._erasing = Erasing(delivery, self.wire(), self._traces)
+        return self._erasing
 
     def _make_delivery(self, wiring: Wiring, store: EventStore) -> Delivery:
         tracer = Tracer(wiring.types, self.name)
@@ -470,13 +440,6 @@ class Microlith:
         cancel.append(stop)
         if start:
             lane.start()
-
-    def _follow_into_log(self, store: EventStore, url: str, root: Path) -> None:
-        directory = self.trace_directory
-        if directory is None and store.durability != "memory":
-            directory = (root / url.partition(":")[2].partition("?")[0]).parent
-        if directory is not None:
-            self._tasks.spawn(write_trace(TraceLog(directory), self.tracer.follow()), "microlith trace log")
 
     async def _close(self, store: EventStore) -> None:
         delivery, self.delivery = self.delivery, None

@@ -4,6 +4,7 @@ Done once, before anything is opened; every mistake that can be found without ru
 """
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any, get_args, get_origin
 
 from microlith.aggregates import Streams
@@ -20,6 +21,7 @@ from microlith.event_store.protocol import TableSpec
 from microlith.handlers.declared import HandlerSpec
 from microlith.handlers.injection import Resolver, plan_call
 from microlith.messages import Event, Message, Query, Response, response_type
+from microlith.privacy.marking import personal_fields
 from microlith.processes import Processes, ProcessType
 from microlith.projections import ExternalProjection, Projection, View
 from microlith.projections.outside import Resolve
@@ -53,6 +55,7 @@ class Wiring:
         self._check_handlers()
         self._check_processes()
         self._check_upcasters()
+        self._check_personal_fields()
         for projection in self.projections:
             if isinstance(projection, Projection):
                 projection.wire()
@@ -145,6 +148,23 @@ class Wiring:
                     f"{entry.name} is at version {entry.version}, but nothing reads version {gap}.",
                     hint=f"Add `@{entry.component}.upcasts({entry.name}, version={gap})`.",
                 )
+
+    def _check_personal_fields(self) -> None:
+        if self.types.personal and find_spec("cryptography") is None:
+            marked = next(entry for entry in self.types if entry.personal and entry.kind in ("command", "event"))
+            raise WiringError(
+                f"{marked.full_name} has personal fields, and the library that encrypts them is not installed.",
+                hint='Install it: `pip install "microlith[privacy]"`.',
+            )
+        for component in self.components:
+            for decider in component.deciders:
+                for command in decider.commands:
+                    named = next((name for name in decider.stream_fields if name in personal_fields(command)), None)
+                    if named is not None:
+                        raise WiringError(
+                            f"The stream of {decider.name} is named by {command.__name__}.{named}, which is personal.",
+                            hint="Names of streams are stored in clear and stay: name it by an id.",
+                        )
 
     def _check_handlers(self) -> None:
         taken: dict[type[Message], HandlerSpec] = {}

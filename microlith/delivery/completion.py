@@ -33,7 +33,7 @@ from microlith.ids import new_id
 from microlith.messages import Message
 from microlith.middleware import dispatched_through
 from microlith.payloads import scrub
-from microlith.serialization import secret_values
+from microlith.serialization import hidden_values
 
 logger = logging.getLogger("microlith.handlers")
 
@@ -267,7 +267,7 @@ class HandlerCompletion:
 
     def _fail(self, lane: Lane, handling: Handling, error: BaseException | None, *, settle: bool = True) -> None:
         envelope = handling.envelope
-        reason = scrub(f"{type(error).__name__}: {text_of(error)}", secret_values(envelope.message))
+        reason = scrub(f"{type(error).__name__}: {text_of(error)}", hidden_values(envelope.message))
         failure = HandlerFailedError(lane.spec.name, type(envelope.message).__name__, reason)
         failure.__cause__ = error
         if self._tries_again(lane, handling, failure):

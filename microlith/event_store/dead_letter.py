@@ -17,7 +17,7 @@ class DeadLetter:
         correlation_id: Its correlation.
         component: Component that declares the message.
         type: Class name of the message.
-        data: The payload as JSON, secrets in clear.
+        data: The payload as JSON: secrets in clear, personal fields sealed.
         error: Text of the last failure.
         attempts: How often it was tried in all.
         time: When it was given up, seconds since the epoch.

@@ -17,6 +17,7 @@ from microlith.errors import PositionConflictError, StoreError
 from microlith.event_store.event_copy import EventCopy
 from microlith.event_store.memory_copies import MemoryCopies, check_copies
 from microlith.event_store.memory_dead_letters import MemoryDeadLetters
+from microlith.event_store.memory_erasing import erase
 from microlith.event_store.memory_projections import MemoryProjections
 from microlith.event_store.memory_schedules import MemorySchedules
 from microlith.event_store.memory_snapshots import MemorySnapshots
@@ -39,6 +40,7 @@ from microlith.event_store.protocol import (
 from microlith.event_store.records import AppendedEvent, StoredType
 from microlith.event_store.schedule import FIRST, Schedule, Turn
 from microlith.messages import Message
+from microlith.privacy.keys import KeyRing, KeysInMemory
 from microlith.serialization import MessageTypes
 
 REMEMBERED = 500_000
@@ -79,9 +81,12 @@ class MemoryEventStore(MemorySnapshots):
         self._stored: dict[type, StoredType] = {}
         self._projections = MemoryProjections(())
         self._rebuilding = asyncio.Lock()
+        self._keys: KeyRing | None = None
 
     async def open(self, projections: Sequence[Projecting] = ()) -> None:
         """Build the read models from what the log holds."""
+        if self._types.personal:
+            self._types.keys = self._keys = self._keys or KeyRing(KeysInMemory())
         self._projections = MemoryProjections(projections)
         self._projections.apply(self._log)
 
@@ -321,6 +326,30 @@ class MemoryEventStore(MemorySnapshots):
         if progress is not None:
             progress(len(self._log), len(self._log))
         return len(self._log)
+
+    @property
+    def erasures(self) -> int:
+        """Odd while an erasure is under way; grows with each beginning and end."""
+        return 0 if self._keys is None else self._keys.erasures
+
+    async def erase(self, subjects: Collection[str]) -> list[str]:
+        """Destroy the keys of subjects, and read everything anew that was sealed with them."""
+        keys = self._keys
+        if keys is None:
+            return []
+        async with self._rebuilding:
+            keys.begin()
+            await self.drop_snapshots()
+            rebuilt = erase(
+                lambda: keys.destroy(subjects),
+                self._types,
+                self._log,
+                self._pending,
+                self._dead_letters,
+                self._projections,
+            )
+            keys.end()
+            return rebuilt
 
     async def restore(self, copies: Iterable[EventCopy]) -> int:
         """Append copies of events as they were recorded elsewhere, all or none; return how many.

@@ -56,12 +56,22 @@ class MemoryDeadLetters:
             envelope.correlation_id,
             entry.component,
             entry.name,
-            self._types.encode(envelope.message),
+            self._types.encode(envelope.message, envelope.message_id),
             error,
             settlement.attempts,
             time(),
         )
         self._letters[letter.sequence] = letter, envelope
+
+    def read_again(self) -> None:
+        """Take the messages anew from their bytes: personal fields may have been erased."""
+        for sequence, (letter, envelope) in self._letters.items():
+            if self._types.of(type(envelope.message)).personal:
+                version = type(envelope.message).__version__
+                message = self._types.decode(
+                    letter.component, letter.type, version, letter.data, message_id=letter.message_id
+                )
+                self._letters[sequence] = letter, envelope.holding(message)
 
     def settle(self, sequence: int, settlement: Settlement) -> None:
         """Remove a letter that was tried again with success; otherwise note how it failed."""

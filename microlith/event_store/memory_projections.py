@@ -8,10 +8,11 @@ Knows nothing of how events got into the log.
 from collections.abc import Callable, Sequence
 
 from microlith.context import Folding
-from microlith.errors import HandlerFailedError, UnknownProjectionError, text_of
+from microlith.errors import HandlerFailedError, UnknownProjectionError
 from microlith.event_store.memory_tables import MemoryRows
 from microlith.event_store.projecting import Projecting, ProjectionState, Reached, tell_stop
 from microlith.event_store.recorded_event import RecordedEvent
+from microlith.event_store.records import failure_text
 from microlith.event_store.tables import digest_of
 
 
@@ -32,7 +33,7 @@ class MemoryProjection:
             try:
                 self.apply_or_raise(events)
             except HandlerFailedError as error:
-                self.error = f"{type(error.__cause__).__name__}: {text_of(error.__cause__)}"
+                self.error = f"{type(error.__cause__).__name__}: {error.reason}"
                 failed = next(event for event in events if event.position > self.checkpoint)
                 tell_stop(self.projecting.name, failed, self.error)
 
@@ -46,7 +47,7 @@ class MemoryProjection:
                         fold(event, rows)
                 except Exception as error:
                     rows.take_back()
-                    raise HandlerFailedError(self.projecting.name, event.type, text_of(error)) from error
+                    raise HandlerFailedError(self.projecting.name, event.type, failure_text(error, event)) from error
                 rows.keep()
                 self.checkpoint = event.position
 
@@ -109,6 +110,12 @@ class MemoryProjections:
                 sum(len(one.rows.tables[table.name]) for table in one.projecting.tables),
             )
             for name, one in self._all.items()
+        ]
+
+    def taking(self, events: Sequence[RecordedEvent]) -> list[str]:
+        """Name the projections that keep rows here and take one of some events."""
+        return [
+            name for name, one in self._all.items() if one.projecting.tables and any(map(one.projecting.takes, events))
         ]
 
     def shadow(self, name: str) -> MemoryProjection:

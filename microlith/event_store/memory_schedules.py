@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any
 
+from microlith.envelope import Envelope
 from microlith.errors import MicrolithError
 from microlith.event_store.schedule import Cancelling, Change, Schedule, Scheduling, Turn
 from microlith.serialization import MessageTypes
@@ -41,7 +42,7 @@ class MemorySchedules:
         for change in changes:
             if isinstance(change, Scheduling):
                 try:
-                    self._types.encode(change.envelope.message)
+                    self._types.encode(change.envelope.message, change.envelope.message_id)
                 except MicrolithError as error:
                     return error
         return None
@@ -104,7 +105,7 @@ class MemorySchedules:
     def _add(self, scheduling: Scheduling) -> None:
         envelope = scheduling.envelope
         entry = self._types.of(type(envelope.message))
-        data = self._types.encode(envelope.message)
+        data = self._types.encode(envelope.message, envelope.message_id)
         if scheduling.name is not None:
             key = scheduling.scope, scheduling.name
             self.remove(self._by_name.get(key, ""))
@@ -124,7 +125,7 @@ class MemorySchedules:
             scope=scheduling.scope,
             asked=envelope.time,
             error=None,
-            open=_holding(envelope),
+            open=_opening(self._types, envelope, data) if entry.personal else _holding(envelope),
         )
         self._by_id[envelope.message_id] = schedule
         heappush(self._heaps[scheduling.steady], (scheduling.due, schedule.sequence, envelope.message_id))
@@ -151,3 +152,10 @@ def _turn(schedule: Schedule) -> Turn:
 
 def _holding(envelope: Any) -> Callable[[], Any]:
     return lambda: envelope
+
+
+def _opening(types: MessageTypes, envelope: Envelope[Any], data: bytes) -> Callable[[], Envelope[Any]]:
+    """Keep a message with personal fields as bytes: they may be erased before it is due."""
+    entry, bare = types.of(type(envelope.message)), envelope.holding(None)
+    words = entry.component, entry.name, entry.version
+    return lambda: bare.holding(types.decode(*words, data, message_id=bare.message_id))

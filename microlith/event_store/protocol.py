@@ -444,6 +444,19 @@ class EventStore(SnapshotStore, Protocol):
         """
         ...
 
+    async def erase(self, subjects: Collection[str]) -> list[str]:
+        """Destroy the keys of subjects, and take what they covered out of everything but the log.
+
+        From then on the personal fields of these subjects read as erased; what the log holds stays as it is. Projections
+        that take events with such fields are built anew; one that raises then stops there, with what it had up to
+        that event. An erasure that is interrupted is finished by the next `open`, and counts as unfinished until
+        `types.keys.finish()`: what lies outside the store is the caller's to clean up. Without subjects: cleans up only.
+
+        Returns:
+            The names of the projections that were built anew.
+        """
+        ...
+
     async def restore(self, copies: Iterable[EventCopy]) -> int:
         """Append copies of events as they were recorded elsewhere, all or none; return how many.
 

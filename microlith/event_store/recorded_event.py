@@ -72,7 +72,7 @@ class RecordedEvent(Protocol):
 
     @property
     def data(self) -> bytes:
-        """The payload as JSON, secrets in clear."""
+        """The payload as JSON: secrets in clear, personal fields sealed."""
         ...
 
     @property

@@ -14,9 +14,12 @@ from zlib import crc32
 from pydantic_core import from_json, to_json
 
 from microlith.envelope import Envelope
-from microlith.errors import StoreError, UnknownTypeError, UnsafePayloadError
+from microlith.errors import MicrolithError, StoreError, UnknownTypeError, UnsafePayloadError, text_of
+from microlith.event_store.protocol import RecordedEvent
 from microlith.messages import Message
-from microlith.serialization import MessageTypes
+from microlith.payloads import scrub
+from microlith.privacy.keys import MissingKeyError
+from microlith.serialization import MessageTypes, hidden_values
 
 MICROSECONDS = 1_000_000
 LATEST = 253_402_300_799  # the end of the year 9999, the last a calendar can show
@@ -34,7 +37,7 @@ class StoredType:
         version: Version of the shape that was stored.
         words: Component, class name and version as stored; checksums cover them.
         seed: Checksum of the words, where a row's checksum starts.
-        validate: Decodes a payload; None where that takes more than validating it, such as upcasting.
+        validate: Decodes a payload; None where that takes more than validating it: upcasting, or opening what is sealed.
     """
 
     __slots__ = ("component", "number", "seed", "type", "validate", "version", "words")
@@ -53,7 +56,7 @@ class StoredType:
         entry = types.current(self.component, self.type)
         if entry is not None:
             self.component, self.type = entry.component, entry.name
-            if self.version == entry.version:
+            if self.version == entry.version and not entry.personal:
                 self.validate = entry.cls.__pydantic_validator__.validate_json
 
 
@@ -127,10 +130,18 @@ class AppendedEvent:
 
     @property
     def data(self) -> bytes:
-        """The payload as JSON, secrets in clear."""
+        """The payload as JSON: secrets in clear, personal fields sealed."""
         if self._data is None:
-            self._data = self._types.encode(self.envelope.message)
+            self._data = self._types.encode(self.envelope.message, self.envelope.message_id)
         return self._data
+
+    def read_again(self, data: bytes) -> None:
+        """Take the message anew from its bytes: its personal fields may have been erased."""
+        stored = self._stored
+        message = self._types.decode(
+            stored.component, stored.type, stored.version, data, message_id=self.envelope.message_id
+        )
+        self.envelope, self._data = self.envelope.holding(message), data
 
     @property
     def message(self) -> Message:
@@ -140,6 +151,15 @@ class AppendedEvent:
 
     def __repr__(self) -> str:
         return f"AppendedEvent({self.component}.{self.type} at {self.position})"
+
+
+def failure_text(error: BaseException, event: RecordedEvent) -> str:
+    """Return the text of an error that folding an event raised, without what may not be shown of the event."""
+    try:
+        hidden = list(hidden_values(event.message))
+    except MicrolithError:  # it cannot be read, and that is the error
+        hidden = []
+    return scrub(text_of(error), hidden)
 
 
 def write_facts(envelope: Envelope[Any]) -> str:
@@ -306,14 +326,16 @@ class StoredEvent:
             return message  # type: ignore[no-any-return]
         try:
             message = stored.validate(self.data) if stored.validate else self._decode("")
-        except (ValueError, UnknownTypeError):  # the same again for its error, which says where
+        except (ValueError, UnknownTypeError, MissingKeyError):  # the same again for its error, which says where
             message = self._decode(f"position {self.position}")
         decoding.last = (self, message)
         return message
 
     def _decode(self, where: str) -> Message:
         stored = self._stored
-        return self._decoding.types.decode(stored.component, stored.type, stored.version, self.data, where=where)
+        return self._decoding.types.decode(
+            stored.component, stored.type, stored.version, self.data, where=where, message_id=self.message_id
+        )
 
     @property
     def envelope(self) -> Envelope[Message]:

@@ -79,7 +79,7 @@ class Schedule:
         causation_id: Message that was being handled when it was asked for; None: it came from outside.
         component: Component that declares the message.
         type: Class name of the message.
-        data: The payload as JSON, secrets in clear.
+        data: The payload as JSON: secrets in clear, personal fields sealed.
         due: When it is to be sent, seconds since the epoch.
         steady: Whether it was asked for as so much time from then on.
         name: Its name; None for most.

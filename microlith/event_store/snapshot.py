@@ -63,6 +63,14 @@ class SnapshotStore(Protocol):
     A snapshot is written after the events it holds, never before, and may be lost at any time.
     """
 
+    @property
+    def erasures(self) -> int:
+        """Grows by one when an erasure begins and when it ends: it is odd in between.
+
+        State that was read at one number may hold what is erased at another, and is not kept then; nor at an odd one.
+        """
+        ...
+
     async def snapshot(self, stream: str, owner: str) -> Snapshot | None:
         """Read a snapshot as it is stored: perhaps damaged; None when there is none.
 

@@ -15,6 +15,7 @@ from pydantic import SecretBytes, SecretStr, create_model
 from microlith.envelope import Envelope
 from microlith.handlers.declared import messages_in
 from microlith.messages import Event, Message, is_message
+from microlith.privacy.marking import personal_fields
 from microlith.processes.process import CONTINUES, STARTS, Process, ProcessError, ProcessStepped
 from microlith.serialization import Upcaster
 
@@ -207,6 +208,11 @@ def _check_key(name: str, template: str, event: type[Event]) -> None:
             raise ProcessError(
                 f"{event.__name__}.{field} is a secret and cannot be the key of {name.partition('.')[0]}.",
                 hint="Streams are named after the key: choose a field that may be seen.",
+            )
+        if field in personal_fields(event):
+            raise ProcessError(
+                f"{event.__name__}.{field} is personal and cannot be the key of {name.partition('.')[0]}.",
+                hint="Streams are named after the key, and their names stay: choose an id.",
             )
 
 

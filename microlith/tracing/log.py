@@ -108,6 +108,12 @@ class TraceLog:
         self._open()
 
 
+def remove_trace_log(directory: str | os.PathLike[str]) -> None:
+    """Remove the log. Whoever writes it begins a new one."""
+    for name in (CURRENT, PREVIOUS):
+        Path(directory, name).unlink(missing_ok=True)
+
+
 def read_facts(
     directory: str | os.PathLike[str], *, newest_first: bool = False, correlation: str | None = None
 ) -> Iterator[Fact]:

@@ -22,7 +22,7 @@ from microlith.context import Handling
 from microlith.envelope import Envelope
 from microlith.errors import text_of
 from microlith.payloads import scrub
-from microlith.serialization import MessageTypes, secret_values
+from microlith.serialization import MessageTypes, hidden_values
 
 Fact = dict[str, Any]
 logger = logging.getLogger("microlith")
@@ -181,6 +181,12 @@ class Tracer:
         """Hand everything gathered so far to the followers now, however long it takes."""
         self._publish(float("inf"))
 
+    def forget(self) -> None:
+        """Forget what was sent and handled lately, after followers were told of it."""
+        self.flush()
+        self._sent.clear()
+        self._handled.clear()
+
     def handlings_of(self, correlation_ids: Collection[str]) -> dict[str, list[Handling]]:
         """Return, per correlation, what was handled lately, in order of ending."""
         found: dict[str, list[Handling]] = {}
@@ -266,9 +272,9 @@ class Tracer:
             "sent": list(sent),
         }
         if handling.outcome == "ignored":
-            data["reason"] = scrub(handling.reason, secret_values(envelope.message))
+            data["reason"] = scrub(handling.reason, hidden_values(envelope.message))
         if error is not None:
-            data["error"] = describe_error(error, secret_values(envelope.message))
+            data["error"] = describe_error(error, hidden_values(envelope.message))
         fact = self._fact("microlith.handled", handling.started + self._wall_minus_monotonic, data)
         fact["id"] = f"{envelope.message_id}/{handling.handler}"
         fact["correlationid"] = envelope.correlation_id

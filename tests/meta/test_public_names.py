@@ -33,6 +33,7 @@ PUBLIC_NAMES = [
     "Middleware",
     "NoHandlerError",
     "PayloadError",
+    "Personal",
     "Process",
     "Projection",
     "ProjectionsBehindError",

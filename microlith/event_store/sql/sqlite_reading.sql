@@ -93,3 +93,7 @@ SELECT stream, owner, position, fingerprint, data, checksum FROM snapshots WHERE
 SELECT stream, owner, position, fingerprint, data, checksum,
        (SELECT coalesce(max(stream_position), -1) FROM events WHERE events.stream = snapshots.stream)
 FROM snapshots WHERE (stream, owner) > (?, ?) ORDER BY stream, owner LIMIT ?
+
+-- name: select_sealed
+-- The first event with sealed fields, of each type that has such events: "$personal" in bytes.
+SELECT min(position) FROM events WHERE instr(data, x'2224706572736f6e616c22') > 0 GROUP BY kind

@@ -139,3 +139,12 @@ DELETE FROM snapshots WHERE stream = ? AND owner = ?
 
 -- name: delete_snapshots
 DELETE FROM snapshots RETURNING 1
+
+-- name: select_meta
+SELECT value FROM meta WHERE name = ?
+
+-- name: insert_meta
+INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)
+
+-- name: write_anew
+VACUUM

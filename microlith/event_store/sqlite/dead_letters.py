@@ -60,5 +60,12 @@ def message_of(
 def _without_row(letter: DeadLetter, types: MessageTypes) -> Envelope[Any]:
     entry = types.current(letter.component, letter.type)
     version = 1 if entry is None else entry.version
-    message = types.decode(letter.component, letter.type, version, letter.data, where=f"dead letter {letter.sequence}")
+    message = types.decode(
+        letter.component,
+        letter.type,
+        version,
+        letter.data,
+        where=f"dead letter {letter.sequence}",
+        message_id=letter.message_id,
+    )
     return Envelope(message, letter.message_id, letter.correlation_id, None, letter.time, 0, None)

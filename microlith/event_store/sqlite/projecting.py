@@ -13,9 +13,10 @@ from time import monotonic
 from pydantic_core import to_json
 
 from microlith.context import Folding
-from microlith.errors import HandlerFailedError, UnknownProjectionError, text_of
+from microlith.errors import HandlerFailedError, UnknownProjectionError
 from microlith.event_store.projecting import Projecting, tell_stop
 from microlith.event_store.recorded_event import RecordedEvent
+from microlith.event_store.records import failure_text
 from microlith.event_store.sqlite.batch import storable
 from microlith.event_store.sqlite.reading import LogReader
 from microlith.event_store.sqlite.rows import LIVE, SHADOW, SQLiteRows, create_table, drop_table, switch_table
@@ -151,7 +152,7 @@ class Projections:
                     if is_drivers(error):
                         raise
                     told = f"{event.type} at position {event.position}"
-                    raise HandlerFailedError(name, told, text_of(error)) from error
+                    raise HandlerFailedError(name, told, failure_text(error, event)) from error
 
     def drop_shadow(self, name: str) -> None:
         """Drop the shadow tables, if they are there."""
@@ -200,7 +201,7 @@ class Projections:
                     raise
                 execute("ROLLBACK TO event")
                 execute("RELEASE event")
-                return event, storable(f"{type(error).__name__}: {text_of(error)}")
+                return event, storable(f"{type(error).__name__}: {failure_text(error, event)}")
             execute("RELEASE event")
         return None
 

@@ -106,6 +106,10 @@ class LogReader:
         self._head = head
         self._sql = statements("sqlite_reading.sql")
 
+    def forget(self) -> None:
+        """Forget the message that was decoded last."""
+        self._decoding.last = (None, None)
+
     def all(self, after: int, limit: int, names: Collection[str] | None = None) -> list[RecordedEvent]:
         """Read the log in order; `names` are class names.
 

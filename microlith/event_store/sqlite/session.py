@@ -35,10 +35,16 @@ class WriteFailed(Exception):  # noqa: N818 (internal: carries an error across t
 
 
 class Session:
-    """The one connection that writes."""
+    """The one connection that writes.
+
+    Attributes:
+        connection: The connection.
+        before: Done before each transaction, such as keeping new keys; None: nothing.
+    """
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.connection = connection
+        self.before: Callable[[], None] | None = None
         self._path = path
         self._sql = statements(_WRITING)
 
@@ -72,6 +78,8 @@ class Session:
             sqlite3.IntegrityError: A unique value was not; it was rolled back.
             Exception: Whatever `work` raised; it was rolled back.
         """
+        if self.before is not None:
+            self.before()
         try:
             self.connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:

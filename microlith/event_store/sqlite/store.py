@@ -42,6 +42,7 @@ from microlith.event_store.sqlite import dead_letters, following, recovering, sc
 from microlith.event_store.sqlite.batch import Prepared, TimedWrite, Write
 from microlith.event_store.sqlite.codec import ChainCheck
 from microlith.event_store.sqlite.connection import ENGINE
+from microlith.event_store.sqlite.erasing import erase
 from microlith.event_store.sqlite.ownership import Ownership
 from microlith.event_store.sqlite.reading import ForkedError, LogReader, Readers
 from microlith.event_store.sqlite.rebuilding import rebuild
@@ -335,6 +336,20 @@ class SQLiteEventStore(SQLiteSnapshots):
         async with self._rebuilding:
             return await self._writer.do(lambda: self._writer.restore(copies))
 
+    @property
+    def erasures(self) -> int:
+        """Odd while an erasure is under way; grows with each beginning and end."""
+        return 0 if self._types.keys is None else self._types.keys.erasures
+
+    async def erase(self, subjects: Collection[str]) -> list[str]:
+        """Destroy the keys of subjects and take what is left in clear out of the file; return the rebuilt projections."""
+        self._check_process()
+        keys = self._types.keys
+        if keys is None:
+            return []
+        async with self._rebuilding:
+            return await erase(subjects, keys, self._writer, self._reader, self._readers, self._path)
+
     async def verify(self, progress: Callable[[int, int], None] | None = None) -> int:
         """Walk the whole log, check both checksums of every event, and the file's own structure.
 
@@ -350,7 +365,7 @@ class SQLiteEventStore(SQLiteSnapshots):
 
     def _prepare(self, envelope: Envelope[Any], stream: str | None) -> Prepared:
         message = envelope.message
-        data = self._types.encode(message)
+        data = self._types.encode(message, envelope.message_id)
         facts = write_facts(envelope)
         stored, own_stream, prefix = self._ways.get(type(message)) or self._way(type(message))
         if own_stream is not None and stream is not None:
@@ -377,7 +392,7 @@ class SQLiteEventStore(SQLiteSnapshots):
         if settlement.error is None:
             return None
         try:
-            return self._types.encode(settlement.envelope.message)
+            return self._types.encode(settlement.envelope.message, settlement.envelope.message_id)
         except (PayloadError, UnknownTypeError):
             return b"null"
 

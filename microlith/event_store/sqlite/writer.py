@@ -23,8 +23,10 @@ from microlith.event_store.protocol import Committed, Projecting
 from microlith.event_store.sqlite.batch import Batch, LookUpIdsError, Recording, Write
 from microlith.event_store.sqlite.connection import connect_writer, judge, make_file, press
 from microlith.event_store.sqlite.handover import HandOver
+from microlith.event_store.sqlite.keys import SQLiteKeys
 from microlith.event_store.sqlite.mark import Mark
 from microlith.event_store.sqlite.opening import open_log
+from microlith.event_store.sqlite.overwriting import clean_up, close_keys, open_keys
 from microlith.event_store.sqlite.projecting import ProjectionRaisedError, Projections, Stopped
 from microlith.event_store.sqlite.reading import LogReader
 from microlith.event_store.sqlite.restoring import Restoring
@@ -84,6 +86,7 @@ class Writer:
         self._closed = False
         self._ended = False
         self._unwritten: list[Write] = []
+        self._keys: SQLiteKeys | None = None
 
     @property
     def waiting(self) -> int:
@@ -233,6 +236,7 @@ class Writer:
             with suppress(RuntimeError):  # the loop was closed under the store: there is nobody left to tell
                 self._loop.call_soon_threadsafe(self._refuse_gathered)
             connection.close()
+            close_keys(self._keys, self._types)
             self._mark.close()
 
     def _open(self, connection: sqlite3.Connection, opened: "Future[None]", projections: Sequence[Projecting]) -> None:
@@ -240,10 +244,13 @@ class Writer:
             self.session = Session(connection, self._path)
             self.state = open_log(self.session, self._path, self._types, self._durability)
             self._mark.check(self.state.head, self.state.sequence)
+            self._keys = open_keys(self.session, self.state, self._path, self._types)
             self.projections = Projections(self.session, projections)
             self.session.transact(self.projections.prepare)
             head = self.state.head
             reader = LogReader(self.session.run, self.state.numbered, self._types, lambda: head)
+            if self._keys is not None and self._keys.unfinished:
+                clean_up(self.session, self.projections, reader, self._path, lambda: self._giving_up)
             self.projections.catch_up(reader, lambda: self._giving_up)
         except Exception as error:  # noqa: BLE001 (handed to whoever waits for the opening)
             self._stopping = True

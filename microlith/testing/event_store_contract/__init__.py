@@ -17,6 +17,7 @@ import pytest
 
 from microlith.testing.event_store_contract.appending import AppendingContract
 from microlith.testing.event_store_contract.burying import BuryingContract
+from microlith.testing.event_store_contract.erasing import ErasingContract
 from microlith.testing.event_store_contract.following import FollowingContract
 from microlith.testing.event_store_contract.placing import PlacingContract
 from microlith.testing.event_store_contract.projecting import ProjectingContract
@@ -36,6 +37,7 @@ class EventStoreContract(
     PlacingContract,
     SettlingContract,
     BuryingContract,
+    ErasingContract,
     FollowingContract,
     ProjectingContract,
     RacingContract,

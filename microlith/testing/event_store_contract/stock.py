@@ -96,9 +96,9 @@ class StoreUnderTest:
         store: The store itself.
     """
 
-    def __init__(self, make: MakeStore) -> None:
+    def __init__(self, make: MakeStore, *more: type[Command | Event]) -> None:
         self.types = MessageTypes()
-        for message in (CountStock, ItemStored, ItemTaken, KeyCut):
+        for message in (CountStock, ItemStored, ItemTaken, KeyCut, *more):
             self.types.add(message, "stock")
         self._make = make
         self.store = make(self.types)

@@ -49,9 +49,9 @@ async def test_nothing_is_encoded_before_somebody_asks(store, monkeypatch):
     encoded = []
     encode = store._types.encode
 
-    def encode_and_note(message):
+    def encode_and_note(message, message_id):
         encoded.append(message)
-        return encode(message)
+        return encode(message, message_id)
 
     monkeypatch.setattr(store._types, "encode", encode_and_note)
     store.record(correlated(Ask()), never)
