@@ -150,6 +150,8 @@ def _run_typer(name: str, found: object, arguments: list[str]) -> int:
         raise _usage_error(error, name) from error
     except typer.Abort:
         return INTERRUPTED
+    except SystemExit:  # typer's own end, at a pipe that nobody reads any more
+        raise BrokenPipeError from None
     return code if isinstance(code, int) else DONE
 
 

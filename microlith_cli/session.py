@@ -20,20 +20,14 @@ ANSWER_SECONDS = 30.0  # for what a running microlith knows without asking anybo
 Mode = Literal["auto", "attach", "once"]
 
 
-class Session(Protocol):
-    """Somebody to ask. Close it when done; it is also a context manager that does."""
+class LogSession(Protocol):
+    """Somebody to ask one thing after the other, such as about events. Close it when done; it is also a context manager that does."""
 
     mode: str
-    """"attached" or "once"."""
+    """What answers: "attached", "once" or "resting"."""
 
     def request(self, request: Mapping[str, Any], *, patience: float | None = None) -> Iterator[dict[str, Any]]:
         """Ask, and yield every reply as it comes; the last has `end`. `patience`: longest silence, seconds."""
-        ...
-
-    def requests(
-        self, requests: Iterable[Mapping[str, Any]], *, at_once: int, patience: float | None = None
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Ask many things, some at a time; yield every reply with the number of its request, from 0."""
         ...
 
     def close(self) -> None:
@@ -45,6 +39,16 @@ class Session(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None: ...
+
+
+class Session(LogSession, Protocol):
+    """Somebody to ask, also many things at a time."""
+
+    def requests(
+        self, requests: Iterable[Mapping[str, Any]], *, at_once: int, patience: float | None = None
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Ask many things, some at a time; yield every reply with the number of its request, from 0."""
+        ...
 
 
 def open_session(project: Project, mode: Mode = "auto", *, say: Callable[[str], None]) -> Session:
@@ -70,6 +74,21 @@ def open_session(project: Project, mode: Mode = "auto", *, say: Callable[[str], 
     from microlith_cli.once import LocalSession  # noqa: PLC0415
 
     return LocalSession(project, say)
+
+
+def open_log(project: Project, *, say: Callable[[str], None]) -> LogSession:
+    """Open a session that answers about events: with the running microlith, or with the store of one that rests.
+
+    Raises:
+        NothingRunsError: What runs does not answer; or nothing runs, and the store is in memory.
+        StoreLockedError: A process that answers nobody owns the store.
+    """
+    if (attached := attach(project.state)) is not None:
+        return attached
+    # Imports the driver and the user's code; a client of a running microlith needs neither.
+    from microlith_cli.resting import RestingSession  # noqa: PLC0415
+
+    return RestingSession(project, say)
 
 
 def read_catalog(project: Project) -> Mapping[str, Any]:

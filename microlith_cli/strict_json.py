@@ -26,8 +26,19 @@ def parse(text: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
         UnsafeJsonError: Not UTF-8, not JSON, a key twice, NaN or infinity, an integer beyond 64 bits,
             half a surrogate pair, or nesting deeper than `max_depth`.
     """
+    value = read(text, max_depth=max_depth)
+    check(value, max_depth=max_depth)
+    return value
+
+
+def read(text: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
+    """Read JSON as `parse` does, without a look at numbers, half surrogate pairs and depth: for what a store wrote.
+
+    Raises:
+        UnsafeJsonError: Not UTF-8, not JSON, a key twice, NaN or infinity.
+    """
     try:
-        value = json.loads(text.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
+        return json.loads(text.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         raise UnsafeJsonError(f"byte {error.start} is not UTF-8") from error
     except json.JSONDecodeError as error:
@@ -36,8 +47,6 @@ def parse(text: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
         raise UnsafeJsonError("an integer has more than 64 bits") from error
     except RecursionError as error:
         raise UnsafeJsonError(f"it is nested deeper than {max_depth}") from error
-    check(value, max_depth=max_depth)
-    return value
 
 
 def check(value: Any, *, max_depth: int = MAX_DEPTH) -> None:

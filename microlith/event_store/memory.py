@@ -366,9 +366,8 @@ class MemoryEventStore(MemorySnapshots):
             self._streams.setdefault(copy.stream, []).append(event)
             self._correlations.setdefault(copy.correlation_id, []).append(event)
         self._projections.apply(self._log[before + 1 :])
-        for handler, (checkpoint, finished) in self._checkpoints.items():
-            if checkpoint == before:
-                self._checkpoints[handler] = (len(self._log) - 1, finished)
+        for handler in self._checkpoints:
+            self._checkpoints[handler] = (len(self._log) - 1, set())
         return len(checked)
 
     def _is_known(self, message_id: str) -> bool:

@@ -460,12 +460,12 @@ class EventStore(SnapshotStore, Protocol):
     async def restore(self, copies: Iterable[EventCopy]) -> int:
         """Append copies of events as they were recorded elsewhere, all or none; return how many.
 
-        For a store that no handlers work on. Positions go on from the head; projections are brought up to date; every
-        handler that is at the head is at the new one afterwards, so that none takes history for news. `copies` is read
-        on any thread; when it raises, nothing is written.
+        For a store that no handlers work on and where none is behind. Positions go on from the head; inline projections
+        are brought up to date; every handler is at the new head afterwards, so that none takes history for news.
+        `copies` is read on any thread; when it raises, nothing is written.
 
         Raises:
-            RestoreError: One does not continue its stream, or has an id that was there; or a handler is behind.
+            RestoreError: One does not continue its stream, or has an id that was there.
         """
         ...
 

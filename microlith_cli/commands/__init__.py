@@ -16,6 +16,7 @@ TABLE = (
         "microlith_cli.commands.dispatch:run",
     ),
     ("trace", "Show what one message caused, or everything as it happens.", "microlith_cli.commands.trace:run"),
+    ("events", "Look at the event log, check it, export and import it.", "microlith_cli.commands.events:command"),
     ("replay", "Run recorded events again, safely.", "microlith_cli.commands.replay:command"),
     ("list", "List messages, handlers, components and projections.", "microlith_cli.commands.list:command"),
     ("describe", "Show all there is to know about one message.", "microlith_cli.commands.describe:command"),
@@ -55,6 +56,15 @@ WORDS = {
     "trace diff": ("--json", "--help"),
     "trace export": ("--redact", "--force", "--help"),
     "trace import": ("--json", "--help"),
+    "events": ("list", "show", "export", "import", "verify", "--help"),
+    "events list": (
+        *("--stream", "--type", "--after", "--limit", "--filter", "--follow"),
+        *("--reveal", "--json", "--help"),
+    ),
+    "events show": ("--reveal", "--json", "--help"),
+    "events export": ("--stream", "--type", "--after", "--filter", "--reveal", "--force", "--json", "--help"),
+    "events import": ("--unreadable", "--json", "--help"),
+    "events verify": ("--json", "--help"),
     "replay": ("projection", "--help"),
     "replay projection": ("--all", "--json", "--help"),
     "list": ("--components", "--messages", "--handlers", "--processes", "--projections", "--json", "--help"),
@@ -89,6 +99,7 @@ Commands:
   run           Run the application; reload it when its files change.
   dispatch      Send a command, query or event, and wait for what comes of it.
   trace         Show what one message caused, or everything as it happens.
+  events        Look at the event log, check it, export and import it.
   replay        Run recorded events again, safely.
   list          List messages, handlers, components and projections.
   describe      Show all there is to know about one message.

@@ -41,7 +41,7 @@ class _Term:
         return self.test(fact) is self.wanted
 
 
-def compile_filter(text: str, *, now: float | None = None) -> Callable[[Fact], bool]:
+def compile_filter(text: str, *, now: float | None = None, handlings: bool = True) -> Callable[[Fact], bool]:
     """Turn a filter into a predicate on facts, to be asked in the order of the facts.
 
     A handling is judged together with its message, if that was seen before: the predicate remembers
@@ -50,6 +50,7 @@ def compile_filter(text: str, *, now: float | None = None) -> Callable[[Fact], b
     Args:
         text: The filter; an empty one lets everything pass.
         now: Seconds since the epoch that `since` and `until` count from; None: the time of this call.
+        handlings: Whether there are handlings to ask; where there are messages only, a term about handlings is refused.
 
     Raises:
         FilterError: Names the term, and the nearest key.
@@ -60,7 +61,12 @@ def compile_filter(text: str, *, now: float | None = None) -> Callable[[Fact], b
     words = list(_words(text))
     if len(words) > _MOST_TERMS:
         raise FilterError(words[_MOST_TERMS][0], f"is term {_MOST_TERMS + 1}; at most {_MOST_TERMS} are taken")
-    return _Filter([_term(word, moment) for word in words])
+    terms = [_term(word, moment) for word in words]
+    if not handlings:
+        for (word, _), term in zip(words, terms, strict=True):
+            if term.side == "handling":
+                raise FilterError(word, "is about handling", hint="Events are filtered here; use `microlith trace`.")
+    return _Filter(terms)
 
 
 class _Filter:

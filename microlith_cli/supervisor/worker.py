@@ -19,7 +19,7 @@ from microlith.errors import ClosedError, MicrolithError, NotRunningError, WaitT
 from microlith.tracing.tracer import describe_error
 from microlith_cli.errors import DONE, SAID_NO, TIMED_OUT, WRONG_USAGE, ToolError, UnknownNameError, UsageError
 from microlith_cli.filtering import compile_filter
-from microlith_cli.supervisor import dead_letters, examining
+from microlith_cli.supervisor import dead_letters, event_pages, examining
 from microlith_cli.supervisor.dispatching import dispatch
 
 logger = logging.getLogger("microlith")
@@ -29,6 +29,7 @@ Reply = Callable[[Line], None]
 
 CATALOG = "catalog.json"
 _VERBS = ("dispatch", "describe", "follow", "list", "rebuild", "status", "store", "verify")
+_ONE_ANSWER = {**dead_letters.VERBS, **event_pages.VERBS}
 _PROGRESS_SECONDS = 0.05
 _WRONG = ("PayloadError", "UnknownTypeError", "AmbiguousTypeError", "WrongBusError")
 
@@ -92,8 +93,8 @@ class Worker:
             reply({"id": number, **line})
 
         try:
-            about_letters = dead_letters.VERBS.get(str(request.get("verb")))
-            answer(await (about_letters(self._app, request) if about_letters else self._answer(request, answer)))
+            one_answer = _ONE_ANSWER.get(str(request.get("verb")))
+            answer(await (one_answer(self._app, request) if one_answer else self._answer(request, answer)))
         except (ClosedError, NotRunningError) as error:
             answer({"end": True, "again": True} if self._stopping else refusal(error))
         except (MicrolithError, ToolError) as error:
@@ -118,7 +119,7 @@ class Worker:
             case "verify":
                 return await examining.verified(self._app, reply)
             case verb:
-                known = (*_VERBS, *dead_letters.VERBS)
+                known = (*_VERBS, *_ONE_ANSWER)
                 raise UnknownNameError("verb", str(verb)[:40], known, see="docs/cli.md")
 
     def _known(self, verb: str, request: Line) -> Line:

@@ -25,12 +25,8 @@ ON CONFLICT (handler) DO UPDATE SET position = excluded.position
 -- name: insert_checkpoint
 INSERT OR IGNORE INTO checkpoints (handler, position) VALUES (?, ?)
 
--- name: select_behind
--- A handler that is not finished with everything up to a position.
-SELECT handler, position FROM checkpoints WHERE position < ? ORDER BY handler LIMIT 1
-
 -- name: move_checkpoints
-UPDATE checkpoints SET position = ? WHERE position = ?
+UPDATE checkpoints SET position = ?
 
 -- name: insert_finished
 INSERT OR IGNORE INTO finished (handler, position) VALUES {rows}

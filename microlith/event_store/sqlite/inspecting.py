@@ -3,11 +3,11 @@
 For as long as one looks, no other process can own the database; every connection only reads. What the next `open`
 would catch up, forget or register stays as it is.
 
-Serves no events: see `store`.
+Mends nothing.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -81,15 +81,28 @@ class Inspection:
         Raises:
             CorruptionError: Names the first damaged position.
         """
+        count = 0
+        for count in self.verifying(types):
+            progress(count, self.head + 1)
+        return count
+
+    def verifying(self, types: MessageTypes) -> Iterator[int]:
+        """Walk the whole log, and yield after each page how many events were right so far.
+
+        Raises:
+            CorruptionError: Names the first damaged position.
+        """
         if self.head < 0:
-            return 0
-        numbered = StoredTypes(self._run(statements("sqlite_reading.sql")["select_types"]), types)
-        reader = LogReader(self._run, numbered, types, lambda: self.head)
-        chain = ChainCheck()
+            return
+        reader, chain = self.reader(types), ChainCheck()
         while reader.check_chain(chain, _PAGE):
-            progress(chain.position + 1, self.head + 1)
+            yield chain.position + 1
         reader.check_structure()
-        return chain.position + 1
+
+    def reader(self, types: MessageTypes) -> LogReader:
+        """Return what reads the log; not for an empty one, which may have no tables."""
+        numbered = StoredTypes(self._run(statements("sqlite_reading.sql")["select_types"]), types)
+        return LogReader(self._run, numbered, types, lambda: self.head)
 
     def check_snapshots(self) -> SnapshotCheck:
         """Look at every snapshot; there is none in a database of an earlier version."""

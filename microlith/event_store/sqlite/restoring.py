@@ -57,25 +57,12 @@ class Restoring:
         self._state.restored(self._head, self._checksum)
 
     def _write(self, copies: Iterator[EventCopy]) -> None:
-        before = self._head
-        self._refuse_unfinished(before)
         while page := list(islice(copies, _PAGE)):
             self._write_page(page)
             self.count += len(page)
             if len(self._streams) > _MOST_STREAMS:
                 self._streams.clear()
-        self._session.named("move_checkpoints", self._head, before)
-
-    def _refuse_unfinished(self, head: int) -> None:
-        """A handler that is behind would miss what it has not seen when its checkpoint moves."""
-        behind = self._session.named("select_behind", head)
-        if behind:
-            handler, position = behind[0]
-            raise RestoreError(
-                f"Handler {handler!r}",
-                f"is finished up to position {position} of {head}",
-                hint="Run the application until its handlers are done, stop it, and import then.",
-            )
+        self._session.named("move_checkpoints", self._head)
 
     def _write_page(self, page: Sequence[EventCopy]) -> None:
         values: list[Any] = []

@@ -54,14 +54,12 @@ class LogState:
         self._streams.update(heads)
 
     def restored(self, head: int, checksum: bytes) -> None:
-        """Take over copies of events that were committed; a handler that was at the head is at the new one."""
-        before = self.head
+        """Take over copies of events that were committed; every handler is behind them now."""
         self.head = head
         self.checksum = checksum
         self._streams.clear()
-        for handler, position in self.checkpoints.items():
-            if position == before:
-                self.checkpoints[handler] = head
+        for handler in list(self.checkpoints):
+            self.move_checkpoint(handler, head)
 
     def is_finished(self, handler: str, position: int) -> bool:
         """Tell whether a handler is finished with a position."""

@@ -1,0 +1,131 @@
+"""The event log of a project where nothing runs, in the shape of a session.
+
+Nothing is started: no handler runs, nothing is caught up, and the store's file is not changed. For as long as one
+looks, no other process can own the store. Answers the verbs about events, and `verify`.
+
+Runs the user's code as far as importing it goes: only its classes know what is secret.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from microlith.application.microlith import DEFAULT_STORE, IN_MEMORY
+from microlith.errors import MicrolithError
+from microlith.event_store.protocol import RecordedEvent
+from microlith.event_store.sqlite.inspecting import Inspection
+from microlith.event_store.sqlite.reading import LogReader
+from microlith.serialization import MessageTypes
+from microlith_cli.errors import DONE, NothingRunsError, ToolError, UnknownNameError
+from microlith_cli.event_log import asking
+from microlith_cli.project import Project, load_app
+
+VERBS = ("events", "event", "verify")
+
+
+class RestingSession:
+    """A session with a log that nobody serves.
+
+    Args:
+        project: Whose.
+        say: Takes one line for the user; it may hold data.
+
+    Raises:
+        NothingRunsError: The store is in memory, so there is nothing to look at.
+        StoreLockedError: Another process owns the store.
+        CorruptionError: The end of the log is damaged.
+    """
+
+    mode = "resting"
+
+    def __init__(self, project: Project, say: Callable[[str], None]) -> None:
+        os.chdir(project.root)  # as under `run`: relative paths mean the same
+        self._name, self._types, url = _imported(project, say)
+        path = store_path(url, project.root)
+        self._inspection = Inspection(path) if path.exists() else None
+        self._log = _Log(self._inspection, self._types)
+        self._runner = asyncio.Runner()
+
+    def request(self, request: Mapping[str, Any], *, patience: float | None = None) -> Iterator[dict[str, Any]]:
+        """Answer, as a running microlith does. Errors are raised, not sent."""
+        del patience
+        match request["verb"]:
+            case "events":
+                yield self._runner.run(asking.answer(self._log, self._types, self._name, request))
+            case "event":
+                yield self._runner.run(asking.answer_one(self._log, self._types, self._name, request))
+            case "verify":
+                count = 0
+                for count in self._inspection.verifying(self._types) if self._inspection else ():
+                    yield {"progress": {"done": count, "total": self._log.last + 1}}
+                yield {"verified": count, "end": True, "exit": DONE}
+            case verb:
+                raise UnknownNameError("verb", str(verb), VERBS, see="docs/control-channel.md")
+
+    def close(self) -> None:
+        """Let go of the store. Safe to call twice."""
+        if self._inspection is not None:
+            self._inspection.close()
+        self._runner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class _Log:
+    """An inspected store, or none, as a log to read."""
+
+    def __init__(self, inspection: Inspection | None, types: MessageTypes) -> None:
+        self.last = -1 if inspection is None else inspection.head
+        self._reader: LogReader | None = None
+        if inspection is not None and self.last >= 0:
+            self._reader = inspection.reader(types)
+
+    async def head(self) -> int:
+        """Return the last global position."""
+        return self.last
+
+    async def read(self, stream: str, *, after: int = -1, limit: int = 500) -> list[RecordedEvent]:
+        """Read one stream."""
+        return [] if self._reader is None else self._reader.stream(stream, after, limit)
+
+    async def read_all(
+        self, *, after: int = -1, limit: int = 500, types: Collection[str] | None = None
+    ) -> list[RecordedEvent]:
+        """Read the log."""
+        return [] if self._reader is None else self._reader.all(after, limit, types)
+
+
+def store_path(url: str, root: Path) -> Path:
+    """Find the file that a store's url names.
+
+    Raises:
+        NothingRunsError: It names none: a store in memory ends with its process.
+    """
+    scheme, _, rest = url.partition(":")
+    name = rest.partition("?")[0]
+    if scheme != "sqlite" or not name:
+        raise NothingRunsError(
+            "No microlith is running, and its store is in memory: there is no event log to look at."
+            if url == IN_MEMORY
+            else f"No microlith is running, and the store {scheme}: is read through a running one only."
+        )
+    return root / name
+
+
+def _imported(project: Project, say: Callable[[str], None]) -> tuple[str, MessageTypes, str]:
+    """Import the application; gives its name, its types, and where it keeps its events."""
+    configured = project.config.text("store.url") or DEFAULT_STORE
+    try:
+        app = load_app(project)
+        app.wire()
+    except (ToolError, MicrolithError) as error:
+        say(f"the application does not import, so no payload can be masked and shown: {error}")
+        return project.name, MessageTypes(), configured
+    return app.name, app.types, app.store_url
