@@ -157,6 +157,7 @@ class Lane:
         self._completion = completion
         self._spawn = spawn
         self._idle: deque[asyncio.Future[None]] = deque()
+        self._refilling = False
         self.closing = False
 
     def start(self) -> None:
@@ -290,8 +291,12 @@ class Lane:
 
     async def _rest(self) -> None:
         """Fetch what was missed, or wait for something to do."""
-        if self.catching_up:
-            await self._completion.refill(self)
+        if self.catching_up and not self._refilling:
+            self._refilling = True  # two workers that read at once would read the same
+            try:
+                await self._completion.refill(self)
+            finally:
+                self._refilling = False
             if self.queue or self.catching_up:  # a page may hold nothing for this lane; the next one may
                 await asyncio.sleep(0)
                 return
