@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from microlith.buses.bus import Bus
 from microlith.delivery import Delivery
-from microlith.errors import HandlerFailedError
+from microlith.errors import HandlerFailedError, StoreError
 from microlith.messages import Kind, stored_names
 from microlith.waits import Wait
 
@@ -39,3 +39,5 @@ async def look_for_failure(delivery: Delivery, wait: Wait) -> None:
     failure = await delivery.store.failure_of(wait.correlation_id)
     if failure is not None:
         wait.fail(recent or HandlerFailedError(*failure))
+    elif recent is not None and isinstance(recent.__cause__, StoreError):
+        wait.fail(recent)  # it has no dead letter: its commit was refused, and it is tried again at the next start

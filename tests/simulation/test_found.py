@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from microlith import Command, Component, Event, Microlith
-from microlith.testing.simulation import World, simulate
+from microlith import Command, Component, Event, HandlerFailedError, Microlith
+from microlith.testing.simulation import Faults, World, simulate
+from microlith.testing.simulation.store import SimulatedEventStore
 
 
 class CountCommand(Command):
@@ -45,3 +46,21 @@ def test_workers_of_one_handler_that_was_behind_do_not_read_the_same_events(seed
         assert len(handled) <= 10
 
     simulate(make_counter(handled), scenario, seed=seed)
+
+
+def test_a_wait_that_begins_after_a_refused_commit_hears_of_the_failure(monkeypatch: pytest.MonkeyPatch):
+    commits: list[int] = []
+
+    def second_is_refused(_: SimulatedEventStore, probability: float) -> bool:
+        commits.append(1)
+        return probability == 0.5 and len(commits) == 2 * 2
+
+    async def scenario(world: World) -> None:
+        receipt = await world.app.command_bus.dispatch(CountCommand())
+        await asyncio.sleep(0.1)
+        with pytest.raises(HandlerFailedError):
+            await world.app.event_bus.wait_for(receipt.correlation_id, CountedEvent)
+        assert world.now < 1
+
+    monkeypatch.setattr(SimulatedEventStore, "_hits", second_is_refused)
+    simulate(make_counter([]), scenario, faults=Faults(refuse=0.5))
