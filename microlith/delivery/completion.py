@@ -200,6 +200,8 @@ class HandlerCompletion:
         self, lane: Lane, handling: Handling, outgoing: Outgoing, decision: Decision | None, *, traced: bool = False
     ) -> Awaitable[None] | None:
         settlement = self.settlement(lane, handling) if lane.durable else None
+        if handling.position is not None:
+            lane.under_way.add(handling.position)  # until the commit: it may be refused, and others may end before
         finished: asyncio.Future[None] | None = None
         over = False
         if handling.position is not None:

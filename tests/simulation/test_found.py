@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from microlith import Command, Component, Event, HandlerFailedError, Microlith
+from microlith import Command, Component, Event, HandlerFailedError, Microlith, Retry
 from microlith.testing.simulation import Faults, World, simulate
 from microlith.testing.simulation.store import SimulatedEventStore
 
@@ -64,3 +64,36 @@ def test_a_wait_that_begins_after_a_refused_commit_hears_of_the_failure(monkeypa
 
     monkeypatch.setattr(SimulatedEventStore, "_hits", second_is_refused)
     simulate(make_counter([]), scenario, faults=Faults(refuse=0.5))
+
+
+class NumberedEvent(Event):
+    """One of several."""
+
+    number: int
+
+
+def test_an_event_whose_commit_is_refused_while_the_application_stops_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    handled: list[int] = []
+    numbers = Component("numbers")
+
+    @numbers.handles(NumberedEvent, concurrency=2, retry=Retry(3, first=10.0))
+    async def note(event: NumberedEvent) -> CountedEvent:
+        await asyncio.sleep(event.number / 10)
+        handled.append(event.number)
+        return CountedEvent()
+
+    def first_is_refused(_: SimulatedEventStore, probability: float) -> bool:
+        return probability == 0.5 and handled == [1]
+
+    async def scenario(world: World) -> None:
+        for number in (1, 2):
+            await world.app.event_bus.dispatch(NumberedEvent(number=number))
+        await asyncio.sleep(0.05)
+        await world.restart(finish_queues=False)
+        await world.idle()
+        assert handled == [1, 2, 1]
+
+    monkeypatch.setattr(SimulatedEventStore, "_hits", first_is_refused)
+    simulate(Microlith("numbers", [numbers]), scenario, faults=Faults(refuse=0.5))
