@@ -204,9 +204,9 @@ def contestants(items: int) -> list[Contestant]:
 
 
 BUDGETS: Sequence[Budget] = (
-    Budget("microlith store", "bare group commit", 0.8),
+    Budget("microlith store", "bare group commit", 0.4),
     Budget("microlith store", "aiosqlite", 6.0),
-    Budget("microlith store, one caller", "eventsourcing", 1.0),
+    Budget("microlith store, one caller", "eventsourcing", 0.7),
 )
 
 

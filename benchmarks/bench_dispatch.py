@@ -253,12 +253,12 @@ def _bubus() -> list[Contestant]:
 
 
 BUDGETS: Sequence[Budget] = (
-    Budget("microlith", "bare loop", 0.75),
-    Budget("microlith, burst", "bare loop, burst", 0.75),
-    Budget("microlith, traced", "microlith", 0.9),
-    Budget("microlith, stalled viewer", "microlith", 0.9),
-    Budget("microlith", "mediatr", 1.0),
-    Budget("microlith", "bubus", 300.0),
+    Budget("microlith", "bare loop", 0.35),
+    Budget("microlith, burst", "bare loop, burst", 0.35),
+    Budget("microlith, traced", "microlith", 0.75),
+    Budget("microlith, stalled viewer", "microlith", 0.75),
+    Budget("microlith", "mediatr", 0.5),
+    Budget("microlith", "bubus", 150.0),
 )
 
 

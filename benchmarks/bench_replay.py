@@ -148,8 +148,8 @@ def _eventsourcing(folder: Path, items: int) -> list[Contestant]:
 
 
 BUDGETS: Sequence[Budget] = (
-    Budget("microlith", "sqlite3 + validate_json", 0.8),
-    Budget("microlith", "eventsourcing", 2.5),
+    Budget("microlith", "sqlite3 + validate_json", 0.65),
+    Budget("microlith", "eventsourcing", 1.7),
     Budget("microlith, heads", "sqlite3 rows", 0.5),
 )
 

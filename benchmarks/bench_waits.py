@@ -124,7 +124,7 @@ def contestants(items: int) -> list[Contestant]:
 
 
 BUDGETS: Sequence[Budget] = (
-    *(Budget(f"microlith, {waiters}", f"futures, {waiters}", 0.75) for waiters in WAITERS),
+    *(Budget(f"microlith, {waiters}", f"futures, {waiters}", 0.35) for waiters in WAITERS),
     Budget(f"microlith, {WAITERS[-1]}", "microlith, 1", 1 / 2.5),
 )
 
