@@ -23,14 +23,17 @@ def command(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show errors and what the application prints only.")] = False,
 ) -> int:
-    """Run the application; reload it when its files change."""
+    """Run the application; reload it when its files change.
+
+    Keys, at a terminal: r reloads, f asks for a filter, d sends the last message again, p pauses, e shows payloads whole, q quits.
+    """
     project = find_project()
     project.app  # noqa: B018 (says now, rather than from the worker, that nothing can be run)
     python = find_interpreter(project.root)
     screen = JsonScreen() if as_json else LinesScreen(quiet=quiet or plain.settings.verbosity < 0)
 
     async def live() -> tuple[int, bool]:
-        run = Run(project, python, screen, reload=not no_reload, ends_unread=as_json)
+        run = Run(project, python, screen, reload=not no_reload, ends_unread=as_json, keyed=not as_json)
         return await run.run(), run.stuck
 
     code, stuck = asyncio.run(live())

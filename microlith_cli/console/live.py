@@ -43,6 +43,8 @@ _LONGEST_LINE = 2000
 """Cells in a line where no terminal sets the width."""
 _SLOW_QUEUE_MS = 20.0
 _MOST_ERROR_LINES = 4
+_MOST_FIELDS = 50
+_MOST_FIELD_LINES = 10
 _BELOW = 24
 """Cells before an error that stands in lines of its own."""
 
@@ -54,6 +56,9 @@ class LiveTracer:
         stream: Where to.
         ink: What it shows; None: find out.
         seconds: A clock that never goes back.
+
+    Attributes:
+        expanded: Whether payloads are shown whole, below their message.
     """
 
     def __init__(self, stream: TextIO, ink: Ink | None = None, *, seconds: Callable[[], float] = monotonic) -> None:
@@ -69,6 +74,7 @@ class LiveTracer:
         self._timer: threading.Timer | None = None
         self._broken: OSError | None = None
         self._lock = threading.Lock()
+        self.expanded = False
 
     def facts(self, facts: Sequence[Fact]) -> None:
         """Show facts, each in a line, or in sum when there are too many.
@@ -123,6 +129,7 @@ class LiveTracer:
             self._count += 1
             if self._count <= READABLE:
                 self._write(*self._row(fact))
+                self._expand(fact)
                 return
             self._sum_up()
         if self._summary is not None and self._summary.add(fact):
@@ -156,6 +163,16 @@ class LiveTracer:
         indent = min(_BELOW, ink.width // 4)
         for line in ink.wrap(error, ink.width - indent, _MOST_ERROR_LINES) if error else ():
             write(self._stream, ink.paint([(" " * indent, ""), (line, "failed")]))
+
+    def _expand(self, fact: Fact) -> None:
+        """Write a payload field by field, if that is wanted."""
+        if not self.expanded or "bus" not in fact or not isinstance(fact.get("data"), dict):
+            return
+        indent = min(_BELOW, self._ink.width // 4)
+        for name, value in list(fact["data"].items())[:_MOST_FIELDS]:
+            line = payload_line({name: value}, _LONGEST_LINE)
+            for at, part in enumerate(self._ink.wrap(line, self._ink.width - indent - 2, _MOST_FIELD_LINES)):
+                write(self._stream, self._ink.paint([(" " * (indent + 2 * (at > 0)), ""), (part, "dim")]))
 
     def _remember(self, fact: Fact) -> None:
         if "bus" in fact:

@@ -75,6 +75,13 @@ def complain(text: str) -> None:
     write(sys.stderr, text)
 
 
+def ask(question: str) -> None:
+    """Write a question to stderr; the answer is typed behind it."""
+    if sys.stderr is not None:
+        sys.stderr.write(question)
+        sys.stderr.flush()
+
+
 def complain_error(message: str, hint: str = "") -> None:
     """Write an error and what to do about it to stderr. Both are escaped here."""
     complain(f"{styled('error', '1;31', sys.stderr)} {escape(message)}")

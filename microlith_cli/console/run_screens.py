@@ -74,6 +74,16 @@ class LinesScreen:
         """Pass on what the user's code printed."""
         (plain.out if stream == "stdout" else plain.complain)(plain.escape(line))
 
+    def prompt(self, text: str) -> None:
+        """Ask for a line, where what is said to the user goes."""
+        plain.ask(text)
+
+    def expand(self, expanded: bool) -> None:
+        """Show payloads whole, or in a line."""
+        if sys.stdout is not None:
+            self._tracer = self._tracer or LiveTracer(sys.stdout)
+            self._tracer.expanded = expanded
+
     def close(self) -> None:
         """Show what the tracer still has to sum up."""
         if self._tracer is not None:
@@ -113,6 +123,8 @@ def card_rows(card: Fact) -> Iterator[tuple[str, str]]:
     yield "store", store_line(card)
     yield "listens at", str(card["socket"])
     yield "reload", "on save" if card["reloads"] else "off"
+    if card.get("keys"):
+        yield "keys", str(card["keys"])
 
 
 def store_line(card: Fact) -> str:

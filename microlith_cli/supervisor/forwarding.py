@@ -68,6 +68,7 @@ class Forwarding:
         self._pending: dict[str, Pending] = {}
         self._worker: Answerer | None = None
         self._trouble: Line | None = None
+        self._last_dispatch: Mapping[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -75,6 +76,8 @@ class Forwarding:
     def ask(self, key: str, request: Mapping[str, Any], reply: Reply) -> None:
         """Take a request; `reply` gets each line of the answer, without its id."""
         pending = Pending(key, request, reply, self._loop.time())
+        if request.get("verb") == "dispatch":
+            self._last_dispatch = request
         if self._worker is not None:
             self._pending[key] = pending
             self._send(self._worker, pending)
@@ -86,6 +89,15 @@ class Forwarding:
         else:
             self._pending[key] = pending
             self._hold(pending)
+
+    def dispatch_again(self) -> str:
+        """Send the message of the last dispatch once more, and wait for nothing; its type, or empty when there was none."""
+        last = self._last_dispatch
+        if last is None:
+            return ""
+        request = {"verb": "dispatch", "type": last.get("type"), "data": last.get("data", {})}
+        self.ask(f"again/{new_id()}", request, lambda _: None)
+        return str(last.get("type"))
 
     def cancel(self, key: str) -> None:
         """Forget a request whose client has gone."""

@@ -14,6 +14,7 @@ from microlith_cli.control.server import ControlServer
 from microlith_cli.errors import DONE, SAID_NO
 from microlith_cli.project import Project
 from microlith_cli.supervisor.desk import VERBS, Desk
+from microlith_cli.supervisor.keyboard import LEGEND, Keyboard
 from microlith_cli.supervisor.lifecycle import Signals
 from microlith_cli.supervisor.showing import Screen, Showing
 from microlith_cli.supervisor.supervisor import STOP_DRAIN, Supervisor
@@ -34,16 +35,20 @@ class Run:
         screen: Where to show what happens.
         reload: Whether a save brings the new code into service.
         ends_unread: Whether to end when nobody reads what the screen shows any more.
+        keyed: Whether a person at the terminal may press keys.
 
     Attributes:
         stuck: Whether the screen stood still at the end; then the interpreter cannot end in good order.
     """
 
-    def __init__(self, project: Project, python: Path, screen: Screen, *, reload: bool, ends_unread: bool) -> None:
+    def __init__(
+        self, project: Project, python: Path, screen: Screen, *, reload: bool, ends_unread: bool, keyed: bool
+    ) -> None:
         self._project = project
         self._screen = screen
         self._reload = reload
         self._ends_unread = ends_unread
+        self._keyed = keyed
         self._showing = Showing(screen, self._unread)
         self._supervisor = Supervisor(project, python, self._showing, mends=reload)
         self._desk = Desk(project, self._supervisor, self._ask_to_stop)
@@ -65,7 +70,15 @@ class Run:
         try:
             with Signals(self._ask_to_stop, self._insist):
                 await server.start()
-                return await self._serve()
+                if not self._keyed:
+                    return await self._serve()
+                keyboard = Keyboard(self._supervisor, self._showing, self._ask_to_stop)
+                with keyboard.keys:
+                    self._supervisor.legend = LEGEND if keyboard.keys.at_hand else ""
+                    try:
+                        return await self._serve()
+                    finally:
+                        keyboard.close()
         finally:
             await self._supervisor.kill()
             await server.stop()

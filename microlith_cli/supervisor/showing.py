@@ -45,6 +45,14 @@ class Screen(Protocol):
         """Pass on a line the user's code printed; `stream` is "stdout" or "stderr"."""
         ...
 
+    def prompt(self, text: str) -> None:
+        """Ask for a line; what is typed stands behind it."""
+        ...
+
+    def expand(self, expanded: bool) -> None:
+        """Show payloads whole, or in a line."""
+        ...
+
     def close(self) -> None:
         """Show nothing more; leave the terminal as it was."""
         ...
@@ -57,6 +65,9 @@ class Showing:
         screen: The screen.
         on_closed: Called on the loop, once, when nobody can read any more (a closed pipe) or drawing fails; gets
             the error.
+
+    Attributes:
+        passes: Which facts are shown.
     """
 
     def __init__(self, screen: Screen, on_closed: Callable[[Exception], None]) -> None:
@@ -69,11 +80,18 @@ class Showing:
         self._dropped = 0
         self._over = False
         self._broken = False
+        self._paused = False
+        self._frozen = False
+        self._expanded = False
+        self._prompting = False
+        self.passes: Callable[[Fact], bool] | None = None
         self._thread = threading.Thread(target=self._draw, name="microlith-screen", daemon=True)
         self._thread.start()
 
     def facts(self, facts: Sequence[Fact]) -> None:
         """Show trace facts, as many as there is room for."""
+        if self.passes is not None:
+            facts = list(filter(self.passes, facts))
         with self._changed:
             room = FACTS_AT_MOST - len(self._facts)
             self._facts.extend(facts[:room])
@@ -95,6 +113,37 @@ class Showing:
     def output(self, stream: str, line: str) -> None:
         """Pass on a line the user's code printed."""
         self._add(lambda: self._screen.output(stream, line))
+
+    def pause(self) -> bool:
+        """Keep facts back, or go on showing them; tell whether they are kept back now."""
+        with self._changed:
+            self._paused = not self._paused
+            self._changed.notify()
+            return self._paused
+
+    def expand(self) -> bool:
+        """Show payloads whole, or no longer; tell which."""
+        self._expanded = expanded = not self._expanded
+        self._add(lambda: self._screen.expand(expanded))
+        return expanded
+
+    def prompt(self, text: str) -> None:
+        """Ask for a line, whatever else is kept back."""
+        with self._changed:
+            self._actions.appendleft(lambda: self._screen.prompt(text))
+            self._prompting = True
+            self._changed.notify()
+
+    def freeze(self) -> None:
+        """Keep everything back while somebody types."""
+        with self._changed:
+            self._frozen = True
+
+    def go_on(self) -> None:
+        """Show what was kept back while somebody typed."""
+        with self._changed:
+            self._frozen = False
+            self._changed.notify()
 
     async def room(self) -> None:
         """Wait until there is room for more lines."""
@@ -130,13 +179,24 @@ class Showing:
                 self._actions.clear()
             self._loop.call_soon_threadsafe(self._on_closed, error)
 
+    def _has_something(self) -> bool:
+        if self._over or self._prompting:
+            return True
+        if self._frozen:
+            return False
+        return bool(self._actions or (not self._paused and (self._facts or self._dropped)))
+
     def _draw_some(self) -> bool:
         """Show what has gathered; False when that was the last."""
         with self._changed:
-            self._changed.wait_for(lambda: self._actions or self._facts or self._dropped or self._over)
-            actions = [self._actions.popleft() for _ in range(min(len(self._actions), _AT_A_TIME))]
-            facts, self._facts = self._facts, []
-            dropped, self._dropped = self._dropped, 0
+            self._changed.wait_for(self._has_something)
+            prompted, self._prompting = self._prompting, False
+            most = _AT_A_TIME if self._over or not self._frozen else int(prompted)
+            actions = [self._actions.popleft() for _ in range(min(len(self._actions), most))]
+            facts, dropped = [], 0
+            if self._over or not (self._paused or self._frozen):
+                facts, self._facts = self._facts, []
+                dropped, self._dropped = self._dropped, 0
             over = self._over and not self._actions
         for action in actions:
             action()

@@ -56,6 +56,7 @@ class Supervisor:
         trouble: Why nothing serves, or why the newest code does not; None when all is well.
         card: What the serving worker told of itself.
         hopeless: Resolves when nothing serves and nothing will; gets the error.
+        legend: The keys that can be pressed; empty where there are none.
     """
 
     def __init__(self, project: Project, python: Path, showing: Showing, *, mends: bool) -> None:
@@ -75,6 +76,7 @@ class Supervisor:
         self.state = "starting"
         self.trouble: Line | None = None
         self.card: Line = {"app": project.name}
+        self.legend = ""
         self.hopeless: asyncio.Future[Line] = self._loop.create_future()
 
     @property
@@ -207,7 +209,7 @@ class Supervisor:
 
     def _succeeded(self, reason: str, files: set[Path]) -> None:
         if reason == "start":
-            listens = {"socket": str(self._project.state / SOCKET), "reloads": self._mends}
+            listens = {"socket": str(self._project.state / SOCKET), "reloads": self._mends, "keys": self.legend}
             self._showing.card({**self.card, "generation": self.generation, **listens})
         data = {
             "files": shown_paths(self._project.root, files),

@@ -84,6 +84,12 @@ class Screen:
     def output(self, stream, line):
         self._show((stream, line))
 
+    def prompt(self, text):
+        self._show(text)
+
+    def expand(self, expanded):
+        self._show(expanded)
+
     def close(self):
         self._show("closed")
 
