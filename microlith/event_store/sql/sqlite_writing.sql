@@ -103,6 +103,9 @@ INSERT INTO projections (name, fingerprint, checkpoint, error) VALUES (?, ?, ?, 
 ON CONFLICT (name) DO UPDATE
 SET fingerprint = excluded.fingerprint, checkpoint = excluded.checkpoint, error = excluded.error
 
+-- name: stop_projection
+UPDATE projections SET error = ? WHERE name = ?
+
 -- name: advance_projections
 UPDATE projections SET checkpoint = ? WHERE name IN (SELECT value FROM json_each(?))
 

@@ -10,10 +10,12 @@ from contextlib import suppress
 from functools import partial
 from time import monotonic
 
+from microlith.errors import HandlerFailedError
 from microlith.event_store.projecting import Reached
 from microlith.event_store.recorded_event import RecordedEvent
 from microlith.event_store.sqlite.projecting import Standing
-from microlith.event_store.sqlite.reading import LogReader
+from microlith.event_store.sqlite.reading import LogReader, Readers
+from microlith.event_store.sqlite.rebuilding import rebuild
 from microlith.event_store.sqlite.writer import Writer
 
 TURN_SECONDS = 0.002
@@ -33,7 +35,7 @@ async def advance(name: str, writer: Writer, reader: LogReader, limit: int) -> R
     """
     standing = writer.projections.standing(name)
     behind = writer.state.head - standing.checkpoint
-    if behind > 0 and standing.error is None and not standing.projecting.inline:
+    if standing.outdated is None and behind > 0 and standing.error is None and not standing.projecting.inline:
         if behind > _FEW:
             events = await asyncio.to_thread(_page, reader, standing, limit)
         else:
@@ -45,6 +47,19 @@ async def advance(name: str, writer: Writer, reader: LogReader, limit: int) -> R
             if writer.commits > before or writer.waiting:  # others write: leave most of the time to them
                 await asyncio.sleep(_OTHERS * (monotonic() - begun))
     return Reached(standing.checkpoint, standing.error)
+
+
+async def replace_outdated(name: str, writer: Writer, reader: LogReader, readers: Readers) -> None:
+    """Build the rows of a changed projection anew while the old ones serve; if that fails they go on serving."""
+    projections = writer.projections
+    standing = projections.standing(name)
+    if standing.outdated is None or standing.error is not None:
+        return
+    try:
+        await rebuild(name, writer, reader, readers, lambda _done, _total: None)
+    except HandlerFailedError as error:
+        why = str(error)
+        await writer.do(lambda: writer.transact(lambda: projections.keep_outdated(name, why)))
 
 
 async def note_reached(name: str, writer: Writer, checkpoint: int, error: str | None) -> None:

@@ -6,8 +6,9 @@ before and stays there; the others go on.
 Decides nothing about when a batch is committed.
 """
 
+import logging
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 
 from pydantic_core import to_json
@@ -19,9 +20,19 @@ from microlith.event_store.recorded_event import RecordedEvent
 from microlith.event_store.records import failure_text
 from microlith.event_store.sqlite.batch import storable
 from microlith.event_store.sqlite.reading import LogReader
-from microlith.event_store.sqlite.rows import LIVE, SHADOW, SQLiteRows, create_table, drop_table, switch_table
+from microlith.event_store.sqlite.rows import (
+    LIVE,
+    SHADOW,
+    SQLiteRows,
+    create_table,
+    drop_table,
+    switch_table,
+    table_text,
+)
 from microlith.event_store.sqlite.session import Session
 from microlith.event_store.sqlite.statements import statements
+
+logger = logging.getLogger("microlith.projections")
 
 PAGE = 500  # larger pages fall out of the processor's cache and take longer for each event
 
@@ -31,14 +42,20 @@ class ProjectionRaisedError(Exception):
 
 
 class Standing:
-    """One projection and where it stands."""
+    """One projection and where it stands.
 
-    __slots__ = ("checkpoint", "error", "projecting")
+    Attributes:
+        outdated: The checkpoint of its rows if they are those of another fingerprint, and serve until new ones are
+            built beside them; None otherwise.
+    """
+
+    __slots__ = ("checkpoint", "error", "outdated", "projecting")
 
     def __init__(self, projecting: Projecting, checkpoint: int = -1, error: str | None = None) -> None:
         self.projecting = projecting
         self.checkpoint = checkpoint
         self.error = error
+        self.outdated: int | None = None
 
 
 Stopped = dict[str, tuple[RecordedEvent, str]]
@@ -66,9 +83,12 @@ class Projections:
         return self.standings[name]
 
     def prepare(self) -> None:
-        """Create the tables of new projections, empty those that changed, drop shadows left over. One transaction."""
+        """Create the tables of new projections, and drop shadows left over. One transaction.
+
+        The rows of one that has changed stay for now, unless new code could not read them while the new ones are built.
+        """
         known = {name: rest for name, *rest in self._session.named("select_projections")}
-        tables = {name for (name,) in self._session.run(statements("sqlite_schema.sql")["select_tables"])}
+        tables = dict(self._session.run(statements("sqlite_schema.sql")["select_table_texts"]))
         for name in tables:
             if name.startswith(SHADOW):
                 drop_table(self._session.connection, name)
@@ -78,6 +98,9 @@ class Projections:
             whole = all(LIVE + table.name in tables for table in projecting.tables)
             if fingerprint == projecting.fingerprint and whole:
                 standing.checkpoint = checkpoint
+            elif whole and checkpoint >= 0 and projecting.tables and (projecting.inline or _fit(projecting, tables)):
+                standing.outdated = checkpoint
+                continue
             else:
                 for table in projecting.tables:
                     drop_table(self._session.connection, LIVE + table.name)
@@ -87,6 +110,8 @@ class Projections:
     def catch_up(self, reader: LogReader, stop: Callable[[], bool]) -> None:
         """Bring every inline projection to the end of the log, each page a transaction, unless told to stop."""
         for standing in self._inline.values():
+            if standing.outdated is not None and not self._replace(standing, reader, stop):
+                continue
             while standing.error is None and not stop() and (events := reader.all(standing.checkpoint, PAGE)):
                 self.apply_page(standing, events)
 
@@ -158,6 +183,38 @@ class Projections:
         """Drop the shadow tables, if they are there."""
         for table in self.standing(name).projecting.tables:
             drop_table(self._session.connection, SHADOW + table.name)
+
+    def keep_outdated(self, name: str, why: str) -> None:
+        """Note why the outdated rows of a projection could not be replaced; they stay, and the next start tries again."""
+        standing = self.standing(name)
+        if standing.outdated is not None:
+            standing.checkpoint, standing.error = standing.outdated, f"built anew in vain, the old rows stay: {why}"
+            self._session.named("stop_projection", storable(standing.error), name)
+            logger.error("Projection %s could not be %s", name, standing.error)
+
+    def _replace(self, standing: Standing, reader: LogReader, stop: Callable[[], bool]) -> bool:
+        """Build the rows of a changed projection anew beside the old ones, and switch; tell whether that was done."""
+        name, done, transact = standing.projecting.name, -1, self._session.transact
+        transact(lambda: self.begin_shadow(name))
+        try:
+            while not stop() and (events := reader.all(done, PAGE)):
+                transact(lambda page=events: self.fill_shadow(name, page))  # type: ignore[misc]
+                done = events[-1].position
+        except HandlerFailedError as error:
+            why = str(error)
+            transact(lambda: self.drop_shadow(name))
+            transact(lambda: self.keep_outdated(name, why))
+            return False
+        if stop():
+            return False  # what has begun is dropped at the next start
+        transact(lambda: self.switch(name, done))
+        self.switched(name, done)
+        return True
+
+    def switched(self, name: str, head: int) -> None:
+        """Take over that the rows of a projection are new ones."""
+        standing = self.standing(name)
+        standing.checkpoint, standing.error, standing.outdated = head, None, None
 
     def switch(self, name: str, head: int) -> None:
         """Put the shadow tables in the live ones' place; they hold everything up to `head`."""
@@ -233,6 +290,11 @@ class Projections:
             "upsert_projection", projecting.name, projecting.fingerprint, standing.checkpoint, standing.error
         )
         return standing
+
+
+def _fit(projecting: Projecting, tables: Mapping[str, str]) -> bool:
+    """Tell whether the live tables of a projection can be asked in the way in which its new ones will be."""
+    return all(tables[LIVE + table.name] == table_text(table) for table in projecting.tables)
 
 
 def is_drivers(error: Exception) -> bool:

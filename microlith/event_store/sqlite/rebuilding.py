@@ -75,8 +75,7 @@ def _finish(name: str, writer: Writer, reader: LogReader, pin: Connection, done:
     pin.execute("BEGIN")
     pin.execute("SELECT count(*) FROM sqlite_master").fetchall()  # a snapshot begins with the first read
     writer.transact(lambda: writer.projections.switch(name, done))
-    standing = writer.projections.standing(name)
-    standing.checkpoint, standing.error = done, None
+    writer.projections.switched(name, done)
     return done
 
 

@@ -80,12 +80,21 @@ def create_table(connection: sqlite3.Connection, table: TableSpec, prefix: str =
     Raises:
         TableError: A name in it is not allowed.
     """
+    connection.execute(table_text(table, prefix))
+
+
+def table_text(table: TableSpec, prefix: str = LIVE) -> str:
+    """Write the statement that creates the table of a read model; SQLite keeps it as it is.
+
+    Raises:
+        TableError: A name in it is not allowed.
+    """
     check_table(table)
     sql = statements("sqlite_rows.sql")
     text = sql[f"create_by_{table.key_type}"].replace("{table}", prefix + table.name)
     for part, name in (("{columns}", "column"), ("{indexes}", "index")):
         text = text.replace(part, "".join(sql[name].replace("{field}", field) for field in table.indexes))
-    connection.execute(text)
+    return text
 
 
 def drop_table(connection: sqlite3.Connection, name: str) -> None:

@@ -309,6 +309,9 @@ class SQLiteEventStore(SQLiteSnapshots):
     async def advance(self, name: str, limit: int = 500) -> Reached:
         """Fold the next events into a projection that is not inline."""
         self._check_process()
+        if self._writer.projections.standing(name).outdated is not None:
+            async with self._rebuilding:
+                await following.replace_outdated(name, self._writer, self._reader, self._readers)
         return await following.advance(name, self._writer, self._reader, limit)
 
     async def note_reached(self, name: str, checkpoint: int, error: str | None = None) -> None:
