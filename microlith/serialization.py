@@ -59,8 +59,7 @@ class MessageType:
         self.version = cls.__version__
         self.upcasters: dict[int, Upcaster] = {}
         self.step_of = ""
-        # The schema is the one place that also shows secrets in nested models, lists and unions.
-        self.secret = "pydantic.types.Secret" in str(cls.__pydantic_core_schema__)
+        self.secret = may_hold_secrets(cls)
         self.personal = personal_fields(cls)
 
     @property
@@ -276,6 +275,12 @@ def hidden_values(message: Message) -> Iterator[str]:
 def in_clear(value: Any, dumped: Any) -> Any:
     """Return what was dumped of any value as JSON with the secrets in the value in clear."""
     return _reveal_into(value, dumped)
+
+
+def may_hold_secrets(cls: type[BaseModel]) -> bool:
+    """Tell whether a field of a model, at any depth, is a secret by its type."""
+    # The schema is the one place that also shows secrets in nested models, lists and unions.
+    return "pydantic.types.Secret" in str(cls.__pydantic_core_schema__)
 
 
 def secret_values(value: Any) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Read models: tables of typed rows beside the event log, and how they are written and read."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, ClassVar, Generic, TypeVar, Unpack
 
 from pydantic import BaseModel, ConfigDict
@@ -8,7 +9,7 @@ from pydantic_core import to_json
 
 from microlith.errors import WiringError
 from microlith.event_store.tables import Column, Key, RowReader, RowWriter, TableSpec
-from microlith.serialization import reveal
+from microlith.serialization import may_hold_secrets, reveal
 
 _MOST = 1_000_000
 
@@ -76,6 +77,11 @@ class _Rows(Generic[Row]):
         return fields
 
 
+@lru_cache(maxsize=1024)
+def _needs_revealing(row: type[ReadModel]) -> bool:
+    return may_hold_secrets(row) or "'any'" in str(row.__pydantic_core_schema__)
+
+
 class Table(_Rows[Row]):
     """The rows of a read model inside a projection: reads and writes, in the transaction of the event."""
 
@@ -88,7 +94,8 @@ class Table(_Rows[Row]):
 
     def put(self, row: Row) -> None:
         """Insert a row, or replace the one of the same key."""
-        plain = reveal(row)
+        # Looking for secrets costs more than all the rest.
+        plain = reveal(row) if _needs_revealing(type(row)) else row.model_dump(mode="json")
         columns = {name: plain[name] for name in self._spec.indexes}
         self._rows.put(self._spec, plain[self._spec.key], to_json(plain), columns)
 
