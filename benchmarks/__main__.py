@@ -1,4 +1,4 @@
-"""Runs the benchmarks: `python -m benchmarks [NAME ...] [--quick] [--rounds N]`."""
+"""Runs the benchmarks: `python -m benchmarks [NAME ...] [--quick] [--rounds N] [--events N]`."""
 
 import argparse
 import logging
@@ -6,7 +6,7 @@ import platform
 import sys
 from importlib import import_module
 
-NAMES = ("dispatch", "waits", "append", "replay", "cli_startup")
+NAMES = ("dispatch", "waits", "append", "replay", "projection", "cli_startup")
 
 
 def main() -> int:
@@ -17,6 +17,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}; all by default")
     parser.add_argument("--quick", action="store_true", help="fewer items and rounds: a look, not a result")
     parser.add_argument("--rounds", type=int, help="rounds that count (default 7, quick 3)")
+    parser.add_argument("--events", type=int, help="events in the log of `projection` (default 100,000, quick 10,000)")
     asked = parser.parse_args()
     unknown = [name for name in asked.names if name not in NAMES]
     if unknown:
@@ -24,10 +25,10 @@ def main() -> int:
     logging.disable()  # a loop that is busy on purpose is warned about
     print(f"Python {platform.python_version()}, {platform.machine()}")
     rounds = asked.rounds or (3 if asked.quick else 7)
-    kept = [
-        import_module(f"benchmarks.bench_{name}").main(quick=asked.quick, rounds=rounds)
-        for name in asked.names or NAMES
-    ]
+    kept = []
+    for name in asked.names or NAMES:
+        more = {"events": asked.events} if name == "projection" else {}
+        kept.append(import_module(f"benchmarks.bench_{name}").main(quick=asked.quick, rounds=rounds, **more))
     return 0 if all(kept) else 1
 
 

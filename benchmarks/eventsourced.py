@@ -2,6 +2,7 @@
 
 # mypy: disable-error-code="import-not-found, misc"
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -59,12 +60,15 @@ def fill(path: Path, items: int, page: int = 1000) -> None:
 
 def replay(path: Path, page: int = 1000) -> int:
     """Read all events in order and make domain events of them; return how many."""
+    return sum(1 for _ in events(path, page))
+
+
+def events(path: Path, page: int = 1000) -> Iterator[OrderPlaced]:
+    """Read all events in order and make domain events of them."""
     recorder, mapper, _ = open_store(path)
-    start, count = 1, 0
+    start = 1
     while notifications := recorder.select_notifications(start, page):
         for notification in notifications:
-            mapper.to_domain_event(notification)
-            count += 1
+            yield mapper.to_domain_event(notification)
         start = notifications[-1].id + 1
     recorder.datastore.close()
-    return count
