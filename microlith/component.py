@@ -9,21 +9,23 @@ import importlib
 import pkgutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from microlith.aggregates import Aggregate, Decider, decider_of, handlers_of
 from microlith.errors import DiscoveryError, DuplicateNameError
 from microlith.handlers.declared import DEFAULT_TIMEOUT, HandlerSpec
 from microlith.handlers.keys import KeyFieldError, key_of_field
 from microlith.handlers.retries import Retry
-from microlith.messages import Command, Event, Message, Query, is_message
+from microlith.messages import Command, Event, Message, Query, Response, is_message
 from microlith.processes import Process, ProcessType, handler_of, process_type, state_upcaster
 from microlith.projections import ExternalProjection, Projection, ReadModel
 from microlith.serialization import Upcaster
 
 F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R", bound=Response)
 T = TypeVar("T")
 Upcast = TypeVar("Upcast", bound=Upcaster)
 
@@ -32,6 +34,18 @@ DISCOVERED = ("commands", "events", "queries", "handlers", "aggregates", "proces
 
 _QUERY_CONCURRENCY = 64
 _KEYED_CONCURRENCY = 16
+
+
+class Answering(Protocol[R]):
+    """What `handles` returns for a query: takes a handler that returns the query's response, `async def` or `def`."""
+
+    @overload
+    def __call__(self, handler: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, handler: Callable[P, R]) -> Callable[P, R]: ...
+    def __call__(self, handler: Any) -> Any:
+        """Declare the handler, and return it as it is."""
+        ...
 
 
 class Component:
@@ -59,6 +73,25 @@ class Component:
         self.resources: dict[Any, Callable[[], Any]] = {}
         self.upcasters: list[tuple[type[Message], int, Upcaster]] = []
 
+    @overload
+    def handles(  # type: ignore[overload-overlap]  # a query is a message, too: the first that fits is meant
+        self,
+        message: type[Query[R]],
+        *,
+        concurrency: int | None = None,
+        timeout: float = ...,
+        retry: Retry | None = None,
+    ) -> Answering[R]: ...
+    @overload
+    def handles(
+        self,
+        message: type[Message],
+        *,
+        concurrency: int | None = None,
+        timeout: float = ...,
+        retry: Retry | None = None,
+        key: str | None = None,
+    ) -> Callable[[F], F]: ...
     def handles(
         self,
         message: type[Message],
@@ -67,7 +100,7 @@ class Component:
         timeout: float = DEFAULT_TIMEOUT,
         retry: Retry | None = None,
         key: str | None = None,
-    ) -> Callable[[F], F]:
+    ) -> Any:
         """Declare that a function handles a message type.
 
         `async def` functions run on the event loop, `def` functions in a thread. Parameters are

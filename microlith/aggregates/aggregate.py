@@ -5,7 +5,7 @@ Only declares; a class is read into a decider.
 
 import inspect
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, TypeVar, Unpack
 
 from pydantic import BaseModel, ConfigDict
@@ -14,19 +14,22 @@ from microlith.aggregates.decider import AggregateError, Decider
 from microlith.handlers.declared import messages_in
 from microlith.messages import Command, Event, Message
 
-F = TypeVar("F", bound=Callable[..., Any])
+S = TypeVar("S")
+C = TypeVar("C", bound=Command)
+E = TypeVar("E", bound=Event)
+Decided = TypeVar("Decided", bound=Message | Iterable[Message] | None)
 
 _DECIDES = "__microlith_decides__"
 _EVOLVES = "__microlith_evolves__"
 
 
-def decides(method: F) -> F:
+def decides(method: Callable[[S, C], Decided]) -> Callable[[S, C], Decided]:
     """Mark a method of an aggregate that takes a command and returns the events it leads to (one, several or None)."""
     setattr(method, _DECIDES, True)
     return method
 
 
-def evolves(method: F) -> F:
+def evolves(method: Callable[[S, E], None]) -> Callable[[S, E], None]:
     """Mark a method of an aggregate that takes an event and changes the state. It must not fail, and decides nothing."""
     setattr(method, _EVOLVES, True)
     return method

@@ -26,7 +26,7 @@ from microlith.application.store_side import StoreSide
 from microlith.application.tasks import Tasks, watch
 from microlith.application.traces import follow_into_log, trace_place
 from microlith.application.wiring import Wiring
-from microlith.buses import CommandBus, EventBus, QueryBus, Subscription
+from microlith.buses import Bus, CommandBus, EventBus, QueryBus, Subscription
 from microlith.clock import Clock, SystemClock
 from microlith.component import Component
 from microlith.delivery import Delivery, HandlerCompletion, Routes
@@ -283,7 +283,7 @@ class Microlith(StoreSide):
         """Show a message as a CloudEvents 1.0 object; secrets are masked unless `reveal`."""
         return self.types.cloud_event(envelope, self.name, show_secrets=reveal)
 
-    def bus_of(self, kind: Kind) -> CommandBus | QueryBus | EventBus:
+    def bus_of(self, kind: Kind) -> Bus[Any]:
         """Return the bus that carries a kind of message."""
         if kind == "command":
             return self.command_bus

@@ -8,7 +8,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Protocol, TypeVar, overload
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
 
 from microlith.context import Handling, enveloped, handling_now, refuse_while_folding
 from microlith.delivery import Delivery, Receipt, Route, ScheduledReceipt
@@ -23,6 +23,7 @@ A = TypeVar("A", bound=Message)
 B = TypeVar("B", bound=Message)
 C = TypeVar("C", bound=Message)
 D = TypeVar("D", bound=Message)
+K = TypeVar("K", bound=Message)
 
 DEFAULT_WAIT = 5.0
 """Seconds a wait lasts unless it says otherwise."""
@@ -60,7 +61,7 @@ class Subscription:
         self._cancel()
 
 
-class Bus(ABC):
+class Bus(ABC, Generic[K]):
     """Carries messages of one kind."""
 
     kind: ClassVar[Kind]
@@ -69,7 +70,7 @@ class Bus(ABC):
         self._host = host
         self._known: dict[tuple[Wanted, ...], tuple[type[Message], ...]] = {}
 
-    def dispatch(self, message: Any, *, at: datetime | None = None, after: After | None = None) -> Receipt:
+    def dispatch(self, message: K | Envelope[K], *, at: datetime | None = None, after: After | None = None) -> Receipt:
         """Send a message, or an envelope made by `correlated`, and return at once; or have it sent later.
 
         Await the receipt to wait until the message is accepted under the store's durability. In a
@@ -98,6 +99,7 @@ class Bus(ABC):
             refuse_while_folding()
             raise NotRunningError(self._host.name)
         handling = handling_now.get()
+        envelope: Envelope[Any]
         if isinstance(message, Envelope):
             envelope = message
             if handling is not None:
@@ -129,7 +131,7 @@ class Bus(ABC):
     @overload
     def subscribe(self, wanted: type[A], handler: Callable[[A], Any]) -> Subscription: ...
     @overload
-    def subscribe(self, wanted: Wanted, handler: Callable[..., Any]) -> Subscription: ...
+    def subscribe(self, wanted: str, handler: Callable[..., Any]) -> Subscription: ...
     def subscribe(self, wanted: Any, handler: Callable[..., Any]) -> Subscription:
         """Handle messages of a type, given by name or class, from now until `.cancel()`.
 

@@ -13,11 +13,11 @@ from microlith.errors import ProjectionsBehindError
 from microlith.messages import Command, Kind, Message
 from microlith.waits import Wait
 
-Sent = Command | Envelope[Any]
+Sent = Command | Envelope[Command]
 CaughtUp = ReadSide | Sequence[ReadSide]
 
 
-class CommandBus(Bus):
+class CommandBus(Bus[Command]):
     """Carries commands. A command is recorded when accepted and survives a crash until it is handled."""
 
     kind: ClassVar[Kind] = "command"

@@ -5,11 +5,11 @@ from typing import ClassVar
 from microlith.buses.bus import Bus
 from microlith.delivery import Delivery
 from microlith.errors import HandlerFailedError, StoreError
-from microlith.messages import Kind, stored_names
+from microlith.messages import Event, Kind, stored_names
 from microlith.waits import Wait
 
 
-class EventBus(Bus):
+class EventBus(Bus[Event]):
     """Carries events. An event is appended to the log before any handler sees it."""
 
     kind: ClassVar[Kind] = "event"

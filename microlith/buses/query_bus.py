@@ -13,7 +13,7 @@ from microlith.waits import Wait, question_key
 R = TypeVar("R", bound=Response)
 
 
-class QueryBus(Bus):
+class QueryBus(Bus[Query[Any]]):
     """Carries queries and their responses. Neither is ever stored."""
 
     kind: ClassVar[Kind] = "query"

@@ -153,7 +153,7 @@ async def test_decision_that_a_middleware_drops_lets_the_next_command_in(store: 
 
 
 async def test_lane_reads_on_past_a_page_that_holds_nothing_for_it(tmp_path: Path):
-    def counted_event() -> Any:
+    def counted_event() -> type[Event]:
         class SharedNameEvent(Event):
             number: int = 0
 
@@ -172,7 +172,7 @@ async def test_lane_reads_on_past_a_page_that_holds_nothing_for_it(tmp_path: Pat
         pass
 
     app = Microlith("shop", [one, other], store=f"sqlite:{tmp_path / 'events.db'}")
-    await fill(app, [*(theirs() for _ in range(600)), mine(number=1)])
+    await fill(app, [*(theirs() for _ in range(600)), mine.model_validate({"number": 1})])
     async with app:
         assert await app.idle()
 

@@ -208,7 +208,7 @@ async def test_snapshots_survive_a_restart_and_are_dropped_when_the_fold_changes
         def changed(self, event: Changed) -> None:
             self.total += 2 * event.by
 
-        changed = evolves(changed)
+        changed = evolves(changed)  # type: ignore[assignment]
 
     again, same = library(url)
     async with again:
