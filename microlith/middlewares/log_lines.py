@@ -17,7 +17,7 @@ from microlith.errors import text_of
 from microlith.messages import Message
 from microlith.middleware import Middleware, Proceed
 from microlith.payloads import scrub
-from microlith.serialization import secret_values, shown_fields
+from microlith.serialization import hidden_values, shown_fields
 
 _LONGEST = 500
 """Characters of an error's text."""
@@ -79,7 +79,7 @@ class Logging(Middleware):
         facts |= self._facts(envelope)
         if error is not None:
             # The whole text is scrubbed before it is cut: half a secret is no longer found.
-            text = scrub(text_of(error), secret_values(envelope.message))
+            text = scrub(text_of(error), hidden_values(envelope.message))
             facts["error"] = f"{type(error).__name__}: {text[:_LONGEST]}"
         self._write(level, "handled", facts)
 

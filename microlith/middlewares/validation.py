@@ -16,7 +16,7 @@ from microlith.errors import PayloadError, text_of
 from microlith.messages import Message
 from microlith.middleware import Middleware
 from microlith.payloads import scrub
-from microlith.serialization import payload_error, reveal, secret_values
+from microlith.serialization import hidden_values, payload_error, reveal
 
 Check = Callable[[Any], object]
 """Takes a message; raises ValueError, with the reason as its text, to refuse it. What it returns does not matter."""
@@ -45,7 +45,7 @@ class Validation(Middleware):
         if self._again:
             _validate(message)
         problems = [
-            {"field": "", "problem": scrub(text_of(error), secret_values(message)), "nearest": None}
+            {"field": "", "problem": scrub(text_of(error), hidden_values(message)), "nearest": None}
             for base in cls.__mro__
             for check in self._checks.get(base, ())
             if (error := _refusal(check, message)) is not None

@@ -2,11 +2,12 @@
 
 import json
 import logging
+from typing import Annotated
 
 import pytest
 from pydantic import SecretStr
 
-from microlith import Command, Component, Event, HandlerFailedError, Microlith, Retry
+from microlith import Command, Component, Event, HandlerFailedError, Microlith, Personal, Retry
 from microlith.middlewares import Logging
 
 
@@ -14,6 +15,11 @@ class Login(Command):
     email: str
     password: SecretStr
     fails: bool = False
+
+
+class Move(Command):
+    user_id: str
+    city: Annotated[str, Personal("user_id")]
 
 
 class LoggedIn(Event):
@@ -75,6 +81,22 @@ async def test_a_failure_is_one_line_of_its_own_level_without_the_secret(lines):
     for record in lines():
         assert "hunter22" not in record.getMessage() + json.dumps(record.microlith)
         assert record.getMessage().isprintable()
+
+
+async def test_personal_fields_are_not_shown_either(lines):
+    people = Component("people")
+
+    @people.handles(Move)
+    async def move(command: Move) -> None:
+        raise ValueError(f"nobody moves to {command.city}")
+
+    async with Microlith("app", [people], store="memory:", middleware=[Logging(fields=True)]) as app:
+        app.command_bus.dispatch(Move(user_id="7", city="Timbuktu"))
+        await app.idle()
+
+    assert [record.microlith["what"] for record in lines()] == ["sent", "handled"]
+    assert lines()[1].microlith["error"] == "ValueError: nobody moves to ***"
+    assert "Timbuktu" not in " ".join(record.getMessage() for record in lines())
 
 
 async def test_each_try_has_its_line(lines):
