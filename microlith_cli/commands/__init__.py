@@ -38,7 +38,7 @@ GLOBAL_OPTIONS = ("-C", "-q", "--quiet", "-v", "--verbose", "--color", "--versio
 
 _PLANNED = ("--dry-run", "--diff", "--undo", "--json", "--help")
 WORDS = {
-    "new": ("app", "component", "command", "event", "query", "handler", "projection", "--help"),
+    "new": ("app", "component", "command", "event", "query", "handler", "projection", "aggregate", "process", "--help"),
     "new app": ("--bare", *_PLANNED),
     "new component": _PLANNED,
     "new command": _PLANNED,
@@ -46,6 +46,8 @@ WORDS = {
     "new query": ("--returns", *_PLANNED),
     "new handler": _PLANNED,
     "new projection": ("--on", *_PLANNED),
+    "new aggregate": _PLANNED,
+    "new process": ("--on", "--key", *_PLANNED),
     "run": ("--no-reload", "--json", "--quiet", "--help"),
     "dispatch": (
         *("--wait", "--all", "--fail-on", "--timeout", "--quiet-for", "--data", "--from", "--edit"),

@@ -16,14 +16,14 @@ from microlith_cli.console import plain
 from microlith_cli.console.plan import print_outcome, print_plan, show_outcome, show_plan
 from microlith_cli.errors import DONE, UsageError
 from microlith_cli.project import find_project
-from microlith_cli.scaffolding import kinds
+from microlith_cli.scaffolding import kinds, stateful
 from microlith_cli.scaffolding.applying import apply
 from microlith_cli.scaffolding.manifest import read_manifest
 from microlith_cli.scaffolding.naming import MessageKind
 from microlith_cli.scaffolding.planning import Wanted, application_root, plan_addition, plan_undo
 from microlith_cli.scaffolding.sources import Sources
 
-KINDS = ("app", "component", "command", "event", "query", "handler", "projection")
+KINDS = ("app", "component", "command", "event", "query", "handler", "projection", "aggregate", "process")
 
 command = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -67,7 +67,7 @@ def new(context: typer.Context) -> None:
             raise UsageError(f"There is no kind {kind!r}.", hint=f"Choose one of {', '.join(KINDS)}.")
         fields = None
         name = _needed(None, kind)
-        if kind in {"command", "event", "query", "projection"}:
+        if kind in {"command", "event", "query", "projection", "aggregate", "process"}:
             fields = _ask("Fields, such as email:str count:int=1", "FIELD:TYPE", default="").split()
         _make(kind, name, How(), fields)
 
@@ -160,6 +160,42 @@ def projection(
     return _make("projection", target, How(dry_run, diff, undo, as_json), fields, on)
 
 
+@command.command(short_help="Add an aggregate, with its first command and event, and a test.")
+def aggregate(
+    target: Target = None,
+    fields: Fields = None,
+    dry_run: DryRun = False,
+    diff: Diff = False,
+    undo: Undo = False,
+    as_json: Json = False,
+) -> int:
+    """Add an aggregate with these fields as its state, its first command and event, and a test."""
+    return _make("aggregate", target, How(dry_run, diff, undo, as_json), fields)
+
+
+@command.command(short_help="Add a process manager, and a test.")
+def process(
+    target: Target = None,
+    fields: Fields = None,
+    on: Annotated[
+        list[str] | None,
+        typer.Option("--on", metavar="EVENT", help="An event to take; the first starts it. May be repeated."),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="FIELD", help="A field of its events that tells processes apart.")
+    ] = None,
+    dry_run: DryRun = False,
+    diff: Diff = False,
+    undo: Undo = False,
+    as_json: Json = False,
+) -> int:
+    """Add a process manager with these fields as its state, and a test.
+
+    Without --on, an event that starts it is added, too; without --key, the correlation id tells processes apart.
+    """
+    return _make("process", target, How(dry_run, diff, undo, as_json), fields, on, key=key)
+
+
 def _make(
     kind: str,
     name: str | None,
@@ -168,6 +204,7 @@ def _make(
     others: list[str] | None = None,
     *,
     bare: bool = False,
+    key: str | None = None,
 ) -> int:
     """Plan one of the kinds and carry it out; `others` is what its own option took."""
     name = _needed(name, kind)
@@ -185,6 +222,10 @@ def _make(
                 return kinds.handler(sources, name)
             case "projection":
                 return kinds.projection(sources, name, fields or (), others or ())
+            case "aggregate":
+                return stateful.aggregate(sources, name, fields or ())
+            case "process":
+                return stateful.process(sources, name, fields or (), others or (), key)
             case _:
                 return kinds.message(sources, _message_kind(kind), name, fields or (), others or ())
 

@@ -3,7 +3,7 @@
 Reads the project where a new file depends on one that is there; writes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,16 +16,23 @@ from microlith_cli.scaffolding.errors import (
     RowNotCoveredError,
 )
 from microlith_cli.scaffolding.fields import Field, parse_fields
+from microlith_cli.scaffolding.parts import (
+    home_of,
+    imports_of,
+    package_of,
+    packages,
+    refuse_own_name,
+    sample_imports,
+    samples,
+    wanted_of,
+)
 from microlith_cli.scaffolding.planning import Wanted
 from microlith_cli.scaffolding.rendering import render
-from microlith_cli.scaffolding.source_text import import_block
 from microlith_cli.scaffolding.sources import FieldFound, MessageFound, Sources
 
-PACKAGES = ("commands", "events", "handlers", "projections", "queries")
 _FOLDERS = {"command": "commands", "event": "events", "query": "queries"}
 _BASES = {"command": ("Command",), "event": ("Event",), "query": ("Query", "Response")}
 _LONGEST_TABLE = 63  # characters; what PostgreSQL takes, and the runtime allows
-Imports = set[tuple[str, str]]
 
 
 def step_name(kind: str, target: str) -> str:
@@ -39,12 +46,14 @@ def step_name(kind: str, target: str) -> str:
             return f"app {naming.app_name(target)}"
         case "component":
             return f"component {naming.component_name(target)}"
-    owner, typed = naming.split_target(f"a {kind}", target)
+    owner, typed = naming.split_target(f"{'an' if kind == 'aggregate' else 'a'} {kind}", target)
     match kind:
         case "command" | "event" | "query":
             module = naming.message_name(kind, typed).module
         case "projection":
             module = naming.projection_name(typed)
+        case "aggregate" | "process":
+            module = naming.stateful_name(kind, typed).module
         case _:
             module = naming.stem_of(naming.snake_case(f"a {kind}", typed))
     return f"{kind} {owner}.{module}"
@@ -60,7 +69,7 @@ def app(name: str, *, bare: bool) -> Wanted:
     files = render("app", values)
     following = [f"cd {name}", "microlith run"]
     if not bare:
-        files |= render("auth", values) | _packages(name, "auth")
+        files |= render("auth", values) | packages(name, "auth")
         if find_spec("argon2") is None:
             following.insert(1, "pip install -e .")
         following += [
@@ -79,7 +88,7 @@ def component(sources: Sources, name: str) -> Wanted:
         InvalidNameError: No component can be called so.
     """
     values = {"app": sources.package, "component": naming.component_name(name)}
-    files = render("component", values) | _packages(sources.package, name)
+    files = render("component", values) | packages(sources.package, name)
     following = (f"microlith new command {name}.DoSomething what:str",)
     return Wanted(step_name("component", name), files, uses=("pyproject.toml",), following=following)
 
@@ -103,7 +112,7 @@ def message(
     """
     owner, typed = naming.split_target(f"a {kind}", target)
     names = naming.message_name(kind, typed)
-    _refuse_own_name(owner, names.module, typed)
+    refuse_own_name(owner, names.module, typed)
     parsed, answered = parse_fields(fields), parse_fields(returns)
     sources.require_component(owner)
     path = f"{sources.package}/{owner}/{_FOLDERS[kind]}/{names.module}.py"
@@ -121,20 +130,20 @@ def message(
         "response_name": names.response_name,
         "fields": parsed,
         "response_fields": answered,
-        "imports": _imports(
+        "imports": imports_of(
             sources,
             {("microlith", base) for base in _BASES[kind]},
             *(field.imports for field in (*parsed, *answered)),
         ),
     }
-    files = _package(sources, owner, _FOLDERS[kind]) | render(kind, values)
+    files = package_of(sources, owner, _FOLDERS[kind]) | render(kind, values)
     following = [f"microlith dispatch {names.class_name} --help"]
     if kind == "event":
         following.insert(0, f"microlith new handler {owner}.{names.class_name}")
     else:
         response = tuple(_field_found(field) for field in answered) if kind == "query" else ()
         files |= _handler_files(sources, owner, found, response)
-    return _wanted(step_name(kind, target), files, (_home(sources, owner),), following=tuple(following))
+    return wanted_of(step_name(kind, target), files, (home_of(sources, owner),), following=tuple(following))
 
 
 def handler(sources: Sources, target: str) -> Wanted:
@@ -149,7 +158,7 @@ def handler(sources: Sources, target: str) -> Wanted:
     owner, typed = naming.split_target("a handler", target)
     sources.require_component(owner)
     found = sources.find_message(typed, owner, kinds=("command", "query", "event"), elsewhere=True)
-    _refuse_own_name(owner, found.stem, typed)
+    refuse_own_name(owner, found.stem, typed)
     response: tuple[FieldFound, ...] | None = ()
     if found.kind == "query":
         answer = sources.response(found)
@@ -157,7 +166,7 @@ def handler(sources: Sources, target: str) -> Wanted:
     files = _handler_files(sources, owner, found, response)
     untested = not any(path.startswith("tests/") for path in files)
     notes = (f"{found.name} has fields of types that are not known here: its test is left to you",) if untested else ()
-    return _wanted(step_name("handler", target), files, (_home(sources, owner), found.path), notes=notes)
+    return wanted_of(step_name("handler", target), files, (home_of(sources, owner), found.path), notes=notes)
 
 
 def projection(sources: Sources, target: str, fields: Sequence[str], on: Sequence[str] = ()) -> Wanted:
@@ -175,7 +184,7 @@ def projection(sources: Sources, target: str, fields: Sequence[str], on: Sequenc
     """
     owner, typed = naming.split_target("a projection", target)
     module = naming.projection_name(typed)
-    _refuse_own_name(owner, module, typed)
+    refuse_own_name(owner, module, typed)
     parsed = parse_fields(fields)
     if not parsed:
         raise InvalidFieldError("", "a read model needs a key", hint="Name its fields, the key first, such as id:int.")
@@ -200,7 +209,7 @@ def projection(sources: Sources, target: str, fields: Sequence[str], on: Sequenc
         "row_name": row_name,
         "fields": parsed,
         "events": folds,
-        "imports": _imports(
+        "imports": imports_of(
             sources,
             {("microlith", "ReadModel"), (f"{sources.package}.{owner}", owner)},
             {("microlith", "Table")} if events else set(),
@@ -208,10 +217,10 @@ def projection(sources: Sources, target: str, fields: Sequence[str], on: Sequenc
             *(field.imports for field in parsed),
         ),
     }
-    files = _package(sources, owner, "projections") | render("projection", values)
-    uses = (_home(sources, owner), *(event.path for event in events))
+    files = package_of(sources, owner, "projections") | render("projection", values)
+    uses = (home_of(sources, owner), *(event.path for event in events))
     notes = () if events else ("it takes no event yet: name some with --on, or write the functions by hand",)
-    return _wanted(step_name("projection", target), files, uses, notes=notes)
+    return wanted_of(step_name("projection", target), files, uses, notes=notes)
 
 
 def _fold(row_name: str, fields: Sequence[Field], event: MessageFound) -> dict[str, Any]:
@@ -233,7 +242,7 @@ def _handler_files(
     if found.kind != "event" and (place := sources.handled_in(found.name, owner, but=path)):
         raise HandledElsewhereError(found.name, place)
     message_names = {(found.module, found.name)}
-    samples, answers = _samples(found.fields), None if response is None else _samples(response)
+    given, answers = samples(found.fields), None if response is None else samples(response)
     if found.kind == "query":
         message_names.add((found.module, found.answer))
     values = {
@@ -243,33 +252,21 @@ def _handler_files(
         "class_name": found.name,
         "function": function,
         "response_name": found.answer,
-        "samples": samples,
+        "samples": given,
         "answers": answers,
     }
     own = {(f"{sources.package}.{owner}", owner)}
     template = "answer" if found.kind == "query" else "handler"
     made = response if found.kind == "query" and response else ()
-    imports = _imports(sources, own, message_names, _sample_imports(made))
-    files = _package(sources, owner, "handlers") | render(template, {**values, "imports": imports})
-    if samples is not None and answers is not None:
+    imports = imports_of(sources, own, message_names, sample_imports(made))
+    files = package_of(sources, owner, "handlers") | render(template, {**values, "imports": imports})
+    if given is not None and answers is not None:
         # Under a name of its own: pytest would take an imported `test_this` for a test.
         handles = (f"{sources.package}.{owner}.handlers.{function}", f"{function} as handle")
         tested = {("microlith", "Microlith") if found.kind == "query" else handles}
-        imports = _imports(sources, tested, message_names, _sample_imports((*found.fields, *made)))
+        imports = imports_of(sources, tested, message_names, sample_imports((*found.fields, *made)))
         files |= render(f"{template}_test", {**values, "imports": imports})
     return files
-
-
-def _samples(fields: Sequence[FieldFound]) -> list[str] | None:
-    """Arguments that make a message; None when one has a type that is not known."""
-    required = [field for field in fields if field.required]
-    if any(field.type is None for field in required):
-        return None
-    return [f"{field.name}={field.type.sample}" for field in required if field.type]
-
-
-def _sample_imports(fields: Sequence[FieldFound]) -> Imports:
-    return {pair for field in fields if field.required and field.type for pair in field.type.value_imports}
 
 
 def _field_found(field: Field) -> FieldFound:
@@ -287,36 +284,3 @@ def _as_found(
     module = path.removesuffix(".py").replace("/", ".")
     found = tuple(_field_found(field) for field in fields)
     return MessageFound(names.class_name, owner, kind, path, module, found, names.response_name)
-
-
-def _imports(sources: Sources, *groups: Imports | frozenset[tuple[str, str]]) -> str:
-    return import_block({pair for group in groups for pair in group}, first_party=sources.package)
-
-
-def _home(sources: Sources, owner: str) -> str:
-    return f"{sources.package}/{owner}/__init__.py"
-
-
-def _packages(package: str, owner: str) -> dict[str, str]:
-    files: dict[str, str] = {}
-    for folder in PACKAGES:
-        files |= render("package", {"app": package, "component": owner, "folder": folder})
-    return files
-
-
-def _wanted(what: str, files: Mapping[str, str], uses: Sequence[str], **others: tuple[str, ...]) -> Wanted:
-    """Tests and the `__init__.py` of a folder may be there in whatever form."""
-    loose = frozenset(path for path in files if path.startswith("tests/") or path.endswith("/__init__.py"))
-    return Wanted(what, files, loose, tuple(uses), **others)
-
-
-def _package(sources: Sources, owner: str, folder: str) -> dict[str, str]:
-    return render("package", {"app": sources.package, "component": owner, "folder": folder})
-
-
-def _refuse_own_name(owner: str, module: str, typed: str) -> None:
-    """Two things called `auth` in one module: the component and the function."""
-    if module == owner:
-        raise InvalidNameError(
-            "a part of this component", typed, "the component is called so", hint="Say what it does."
-        )

@@ -27,6 +27,7 @@ _KIND = re.compile(r"_(?:command|event|request)$")
 _IMPORTED = frozenset({"argon2", "microlith", "microlith_cli", "mypy", "pydantic", "pytest", "pytest_asyncio", "ruff"})
 _BESIDE = frozenset({"test", "tests"})  # Python's own tests, and what lies beside the application's package
 _TYPES = frozenset({"date", "datetime"})  # types of fields, imported by these names
+_CLASSES = frozenset({"Aggregate", "Command", "Decimal", "Event", "Field", "Process"})  # imported beside it
 _SUFFIXES = {
     "command": re.compile(r"_command$"),
     "event": re.compile(r"_event$"),
@@ -111,6 +112,29 @@ def projection_name(name: str) -> str:
     module = snake_case("a projection", name).removesuffix("_projection")
     _check_module("a projection", name, module)
     return module
+
+
+@dataclass(frozen=True, slots=True)
+class StatefulName:
+    """The names of an aggregate or a process: its module, such as "order_desk", and its class, "OrderDesk"."""
+
+    module: str
+    class_name: str
+
+
+def stateful_name(kind: Literal["aggregate", "process"], name: str) -> StatefulName:
+    """Make the names of an aggregate or a process from the one that was typed.
+
+    Raises:
+        InvalidNameError: No module or class can be called so.
+    """
+    article = "an aggregate" if kind == "aggregate" else "a process"
+    module = snake_case(article, name).removesuffix(f"_{kind}")
+    _check_module(article, name, module)
+    class_name = camel_case(module)
+    if class_name in _CLASSES:
+        _refuse(article, name, f"the code around it has a {class_name} already", "Say more of what it is about.")
+    return StatefulName(module, class_name)
 
 
 def split_target(what: str, target: str) -> tuple[str, str]:

@@ -73,6 +73,40 @@ def test_new_works_in_the_folder_it_is_told(tmp_path, monkeypatch):
     assert (tmp_path / "shop/pyproject.toml").is_file()
 
 
+def test_new_process_and_aggregate_are_found_by_the_application(shop, capsys):
+    assert run(["new", "event", "billing.InvoiceSent", "number:int"]) == 0
+    assert run(["new", "event", "billing.InvoicePaid", "number:int"]) == 0
+    assert (
+        run(["new", "process", "billing.Dunning", "--on", "InvoiceSent", "--on", "InvoicePaid", "--key", "number"]) == 0
+    )
+    assert run(["new", "aggregate", "billing.Account", "balance:int=0"]) == 0
+    capsys.readouterr()
+
+    def tool(*arguments: str) -> str:
+        ended = subprocess.run(
+            [sys.executable, "-m", "microlith_cli", *arguments], cwd=shop, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout
+
+    (process,) = objects(tool("list", "--processes", "--json"))
+    assert (process["item"], process["name"], process["key"]) == ("process", "billing.Dunning", "number")
+    assert (process["starts"], process["continues"]) == (["InvoiceSentEvent"], ["InvoicePaidEvent"])
+    listed = tool("list", "--processes")
+    assert "billing.Dunning  by number  InvoiceSentEvent, then InvoicePaidEvent" in listed
+    assert "shop/billing/processes/dunning.py:" in listed
+    assert "billing.Account.CreateAccountCommand" in tool("list", "--handlers")
+    assert "AccountCreatedEvent" in tool(
+        *("dispatch", "CreateAccountCommand", "--account-id", "7", "--wait", "AccountCreatedEvent", "--once", "--json")
+    )
+    assert "DunningStepped" in tool("describe", "InvoiceSentEvent")
+    trace = (
+        tool("trace", "@last") if tool("dispatch", "InvoiceSentEvent", "--number", "7", "--once") is not None else ""
+    )
+    assert "DunningStepped" in trace
+    assert "no handler" not in trace
+
+
 def test_new_twice_changes_nothing(shop, capsys):
     run(["new", "command", "billing.Pay", "number:int"])
     before = files(shop)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from microlith_cli.scaffolding import kinds
+from microlith_cli.scaffolding import kinds, stateful
 from tests.unit.scaffolding.projects import add
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -60,6 +60,13 @@ def add_one_of_every_kind(project, component: str, prefix: str) -> None:
         lambda: kinds.handler(project, f"{component}.UserRegistered"),
         lambda: kinds.projection(project, f"{component}.{row}p", FIELDS, [f"{prefix[:50]}gone"]),
         lambda: kinds.projection(project, f"{component}.{row}q", ["id:int"]),
+        lambda: stateful.aggregate(project, f"{component}.{prefix[:30]}account", FIELDS),
+        lambda: stateful.aggregate(project, f"{component}.{prefix[:30]}bare", []),
+        lambda: stateful.process(project, f"{component}.{prefix[:30]}flow", FIELDS, [f"{prefix[:50]}gone"], "j"),
+        lambda: stateful.process(
+            project, f"{component}.{prefix[:30]}course", ["n:int"], [f"{prefix[:50]}gone", "UserRegistered"]
+        ),
+        lambda: stateful.process(project, f"{component}.{prefix[:30]}lonely", []),
     ):
         add(project.root, wanted())
 
