@@ -49,15 +49,7 @@ def aggregate(sources: Sources, target: str, fields: Sequence[str]) -> Wanted:
     sources.require_component(owner)
     command = naming.message_name("command", f"create_{names.module}")
     event = naming.message_name("event", f"{names.module}_created")
-    values = {
-        "app": sources.package,
-        "component": owner,
-        "name": names.class_name,
-        "module": names.module,
-        "words": names.module.replace("_", " "),
-        "key": key,
-        "state": state,
-    }
+    values = {**_values(sources, owner, names, state), "key": key}
     files: dict[str, str] = {}
     modules = {}
     for kind, folder, message in (("command", "commands", command), ("event", "events", event)):
@@ -72,8 +64,7 @@ def aggregate(sources: Sources, target: str, fields: Sequence[str]) -> Wanted:
         "imports": imports_of(
             sources,
             {("microlith", name) for name in ("Aggregate", "decides", "evolves")},
-            {(f"{sources.package}.{owner}", owner)},
-            own,
+            {(f"{sources.package}.{owner}", owner), *own},
             *(field.imports for field in state),
         ),
         "test_imports": imports_of(
@@ -111,14 +102,7 @@ def process(
     state = parse_fields(list(map(_with_default, fields)))
     sources.require_component(owner)
     events = [sources.find_message(name, owner, kinds=("event",), elsewhere=True) for name in dict.fromkeys(on)]
-    values: dict[str, Any] = {
-        "app": sources.package,
-        "component": owner,
-        "name": names.class_name,
-        "module": names.module,
-        "words": names.module.replace("_", " "),
-        "state": state,
-    }
+    values = _values(sources, owner, names, state)
     files: dict[str, str] = {}
     if not events:
         key = key or "key"
@@ -143,22 +127,38 @@ def process(
         ),
     }
     files |= package_of(sources, owner, "processes") | render("process", values)
-    first, notes = events[0], []
-    sample = samples(first.fields)
-    if sample is None:
-        notes.append(f"{first.name} has fields of types that are not known here: its test is left to you")
-    else:
-        tested = {
-            ("microlith.testing", "given"),
-            (first.module, first.name),
-            (f"{sources.package}.{owner}.processes.{names.module}", names.class_name),
-        }
-        imports = imports_of(sources, tested, sample_imports(first.fields))
-        files |= render("process_test", {**values, "samples": sample, "imports": imports})
+    test = _process_test(sources, values, events[0])
+    notes = [] if test else [f"{events[0].name} has fields of types that are not known here: its test is left to you"]
+    files |= test
     if key is None:
         notes.append("its key is the correlation id: name a field that its events share with --key")
     uses = (home_of(sources, owner), *(event.path for event in events if event.path not in files and on))
     return wanted_of(step_name("process", target), files, uses, notes=tuple(notes))
+
+
+def _values(sources: Sources, owner: str, names: naming.StatefulName, state: Sequence[Field]) -> dict[str, Any]:
+    return {
+        "app": sources.package,
+        "component": owner,
+        "name": names.class_name,
+        "module": names.module,
+        "words": names.module.replace("_", " "),
+        "state": state,
+    }
+
+
+def _process_test(sources: Sources, values: dict[str, Any], first: MessageFound) -> dict[str, str]:
+    """The test of a process's first step, if one can be made."""
+    sample = samples(first.fields)
+    if sample is None:
+        return {}
+    tested = {
+        ("microlith.testing", "given"),
+        (first.module, first.name),
+        (f"{sources.package}.{values['component']}.processes.{values['module']}", values["name"]),
+    }
+    imports = imports_of(sources, tested, sample_imports(first.fields))
+    return render("process_test", {**values, "samples": sample, "imports": imports})
 
 
 def _with_default(text: str) -> str:
