@@ -1,8 +1,11 @@
 """The page about the command line says what the tool says."""
 
+import pytest
+
 from tests.meta.cli_docs import BLOCK, LISTED, LISTED_NAME, PAGE, updated
 
 
+@pytest.mark.timeout(300)  # a process for each command: a busy machine takes a while
 def test_page_shows_the_help_of_every_command_as_it_is_printed():
     page = PAGE.read_text("utf-8")
 
