@@ -16,6 +16,7 @@ from typing import Any, overload
 from microlith.aggregates import Aggregate, Decider, decider_of
 from microlith.application import Microlith
 from microlith.context import correlated
+from microlith.envelope import Envelope
 from microlith.errors import NotRunningError
 from microlith.event_store.protocol import Committed, Unit
 from microlith.messages import Command, Event, Message
@@ -90,7 +91,7 @@ class GivenApplication:
         self._events = events
 
     def when(self, *messages: Message) -> "Happened":
-        """Send commands or events, one after the other, each when the cascade of the one before has ended."""
+        """Send commands, events or queries, one after the other, each when the cascade of the one before has ended."""
         return Happened(self._app, self._events, messages)
 
 
@@ -101,13 +102,21 @@ class Happened:
         self._app = app
         self._past = past
         self._messages = messages
+        self._answers: list[Any] = []
 
-    async def then(self, *expected: Expected) -> None:
-        """Check the events that followed, in the order of the log, once every handler is idle."""
+    async def then(self, *expected: Expected, in_any_order: bool = False) -> None:
+        """Check the events that followed, all of them, once every handler is idle: in the order of the log, or in any."""
         events, failure = await self._run()
         if failure is not None:
             raise AssertionError(str(failure)) from failure
-        _compare(events, expected)
+        _compare(_arranged(events, expected) if in_any_order else events, expected)
+
+    async def then_answers(self, *expected: Expected) -> None:
+        """Check the responses to the queries that were sent, in order."""
+        _, failure = await self._run()
+        if failure is not None:
+            raise AssertionError(str(failure)) from failure
+        _compare(self._answers, expected)
 
     async def then_fails(self, error: type[BaseException], match: str = "") -> None:
         """Check that a handler failed with an error of this type, and that a pattern is found in its text."""
@@ -135,6 +144,11 @@ class Happened:
             await app.bus_of(message.__kind__).dispatch(envelope)
             if not await app.idle(_LONGEST):
                 raise AssertionError(f"The cascade did not end within {_LONGEST:g} s.")
+            answer = delivery.answers.get(envelope.correlation_id)
+            if isinstance(answer, Envelope):
+                self._answers.append(answer.message)
+            elif answer is not None:
+                return answer
             return wait.future.exception() if wait.future.done() else None
         finally:
             delivery.waits.close(wait)
@@ -156,10 +170,24 @@ async def _remember(app: Microlith, events: Sequence[Event]) -> None:
     await written
 
 
+def _arranged(events: Sequence[Any], expected: Sequence[Expected]) -> list[Any]:
+    """Put events in the order of what is expected of them; equal messages take precedence over classes."""
+    left, found = list(events), dict[int, Any]()
+    for place, wanted in sorted(enumerate(expected), key=lambda one: isinstance(one[1], type)):
+        match = next((event for event in left if _fits(event, wanted)), None)
+        if match is not None:
+            found[place] = match
+            left.remove(match)
+    return [found[place] for place in sorted(found)] + left
+
+
+def _fits(event: Any, wanted: Expected) -> bool:
+    return isinstance(event, wanted) if isinstance(wanted, type) else event == wanted
+
+
 def _compare(events: Sequence[Any], expected: Sequence[Expected]) -> None:
     same = len(events) == len(expected) and all(
-        isinstance(event, wanted) if isinstance(wanted, type) else event == wanted
-        for event, wanted in zip(events, expected, strict=True)
+        _fits(event, wanted) for event, wanted in zip(events, expected, strict=True)
     )
     if not same:
         raise AssertionError(f"Expected {_shown(expected)}\nbut got  {_shown(events)}")

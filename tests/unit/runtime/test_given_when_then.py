@@ -4,6 +4,8 @@ import pytest
 
 from microlith.testing import given
 from tests.unit.runtime.shop import (
+    AccountCountRequest,
+    AccountCountResponse,
     AccountOpenedEvent,
     FailCommand,
     OpenAccount,
@@ -68,3 +70,21 @@ async def test_several_messages_are_sent_one_after_the_other():
         .when(OpenAccount(email="a@b.c"), OpenAccount(email="a@b.c"))
         .then(AccountOpenedEvent, WelcomeSentEvent, OpenErrorRaised)
     )
+
+
+async def test_events_may_be_checked_in_any_order():
+    expected = WelcomeSentEvent(email="a@b.c"), AccountOpenedEvent
+
+    await given(make_shop()).when(OpenAccount(email="a@b.c")).then(*expected, in_any_order=True)
+    with pytest.raises(AssertionError, match="Expected"):
+        await given(make_shop()).when(OpenAccount(email="a@b.c")).then(*expected)
+    with pytest.raises(AssertionError, match=r"(?s)Expected AccountOpenedEvent.*WelcomeSentEvent"):
+        await given(make_shop()).when(OpenAccount(email="a@b.c")).then(AccountOpenedEvent, in_any_order=True)
+
+
+async def test_the_response_to_a_query_is_what_is_checked():
+    past = AccountOpenedEvent(email="a@b.c")
+
+    await given(make_shop(), past).when(AccountCountRequest()).then_answers(AccountCountResponse(count=1))
+    with pytest.raises(AssertionError, match="Expected AccountCountResponse"):
+        await given(make_shop()).when(AccountCountRequest()).then_answers(AccountCountResponse(count=1))
