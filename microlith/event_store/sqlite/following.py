@@ -8,7 +8,6 @@ after a power cut the log may be ahead of it, never behind, and what is missing 
 import asyncio
 from contextlib import suppress
 from functools import partial
-from time import monotonic
 
 from microlith.errors import HandlerFailedError
 from microlith.event_store.projecting import Reached
@@ -42,10 +41,9 @@ async def advance(name: str, writer: Writer, reader: LogReader, limit: int) -> R
             events = reader.all(standing.checkpoint, limit)
         while events:
             before = writer.commits
-            begun = monotonic()
             events = await writer.do(partial(_turn, writer, standing, events))
-            if writer.commits > before or writer.waiting:  # others write: leave most of the time to them
-                await asyncio.sleep(_OTHERS * (monotonic() - begun))
+            if events and writer.commits > before:  # others write: leave most of the time to them
+                await asyncio.sleep(_OTHERS * TURN_SECONDS)
     return Reached(standing.checkpoint, standing.error)
 
 
