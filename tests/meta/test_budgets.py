@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import bench_append, bench_cli_startup, bench_dispatch, bench_replay, bench_waits
+from benchmarks import bench_append, bench_cli_startup, bench_dispatch, bench_projection, bench_replay, bench_waits
 from benchmarks.rounds import Contestant, Results, measure
 
 pytestmark = pytest.mark.timeout(120)
@@ -80,3 +80,12 @@ def test_tool_answers_nearly_as_soon_as_python_starts(question: str):
     bare = partial(bench_cli_startup.processor_time, [sys.executable, "-c", "pass"])
 
     assert compared(ours, bare) >= 0.5
+
+
+def test_memory_stays_flat_while_a_log_is_replayed_into_a_projection(tmp_path: Path):
+    memory = bench_projection.Memory()
+    asyncio.run(bench_replay.fill_store(tmp_path, 20_000))
+
+    asyncio.run(bench_projection.rebuild(tmp_path, 20_000, memory))
+
+    assert memory.flat, memory.report()
