@@ -20,6 +20,7 @@ TABLE = (
     ("replay", "Run recorded events again, safely.", "microlith_cli.commands.replay:command"),
     ("list", "List messages, handlers, components and projections.", "microlith_cli.commands.list:command"),
     ("describe", "Show all there is to know about one message.", "microlith_cli.commands.describe:command"),
+    ("graph", "Show who sends what to whom.", "microlith_cli.commands.graph:command"),
     ("check", "Check that components import only messages of each other.", "microlith_cli.commands.check:command"),
     ("doctor", "Look for what is wrong, and say what mends it.", "microlith_cli.commands.doctor:command"),
     ("config", "Show every setting, and where it came from.", "microlith_cli.commands.config:command"),
@@ -71,6 +72,7 @@ WORDS = {
     "replay projection": ("--all", "--json", "--help"),
     "list": ("--components", "--messages", "--handlers", "--processes", "--projections", "--json", "--help"),
     "describe": ("--json", "--help"),
+    "graph": ("--format", "--json", "--help"),
     "check": ("--json", "--help"),
     "doctor": ("--verify", "--json", "--help"),
     "config": ("--json", "--help"),
@@ -105,6 +107,7 @@ Commands:
   replay        Run recorded events again, safely.
   list          List messages, handlers, components and projections.
   describe      Show all there is to know about one message.
+  graph         Show who sends what to whom.
   check         Check that components import only messages of each other.
   doctor        Look for what is wrong, and say what mends it.
   config        Show every setting, and where it came from.

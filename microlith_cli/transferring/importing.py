@@ -152,10 +152,11 @@ async def _check_finished(store: EventStore, spec: HandlerSpec) -> None:
         HandlerBehindError: It has not handled an event of the log.
     """
     head = await store.head()
-    if head < 0 or spec.message.__kind__ != "event":
+    names = [name for cls in spec.messages if cls.__kind__ == "event" for name in stored_names(cls)]
+    if head < 0 or not names:
         return
     after, finished = await store.checkpoint(spec.name, start=head)
-    while page := await store.read_all(after=after, limit=_PAGE, types=stored_names(spec.message)):
+    while page := await store.read_all(after=after, limit=_PAGE, types=names):
         for event in page:
             if event.position not in finished:
                 raise HandlerBehindError(spec.name, event.position)
