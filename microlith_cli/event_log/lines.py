@@ -13,10 +13,11 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from microlith.errors import PayloadError, UnknownTypeError
+from microlith.errors import PayloadError, StoreError, UnknownTypeError
 from microlith.event_store.protocol import RecordedEvent
 from microlith.event_store.records import MICROSECONDS
 from microlith.payloads import redact
+from microlith.privacy.payload import KeysClosedError
 from microlith.serialization import MessageTypes, shown_fields
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -78,10 +79,10 @@ def written_time(microseconds: int) -> str:
 
 
 def _masked(event: RecordedEvent) -> str:
-    """Write the end of a masked line. Without its class nobody knows what in a payload is secret: it is not shown."""
+    """Write the end of a masked line. What nobody can read, or open, is not shown."""
     shown: dict[str, Any]
     try:
         shown = shown_fields(event.message)
-    except (UnknownTypeError, PayloadError) as error:
+    except (UnknownTypeError, PayloadError, KeysClosedError, StoreError) as error:
         return f',"masked":true,"unreadable":{_quoted(str(error))}}}'
     return f',"masked":true,"data":{to_json(shown).decode()}}}'

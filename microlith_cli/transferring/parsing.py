@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from microlith.errors import MicrolithError
 from microlith.event_store.event_copy import EventCopy
 from microlith.payloads import MAX_BYTES, MAX_DEPTH, depth_of
+from microlith.privacy.payload import KeysClosedError
 from microlith.serialization import MessageTypes
 from microlith_cli.errors import UnsafeJsonError, UsageError
 from microlith_cli.event_log.lines import EPOCH
@@ -133,7 +134,9 @@ class Reading:
             entry = self._types.current(copy.component, copy.type)
             if entry is not None and entry.kind != "event":
                 raise ImportFileError(self.line, f"{entry.full_name} is a {entry.kind}, and no event", hint=hint)
-            self._types.decode(copy.component, copy.type, copy.version, copy.data)
+            self._types.decode(copy.component, copy.type, copy.version, copy.data, message_id=copy.message_id)
+        except KeysClosedError:
+            return  # sealed; the first line is read before the store and its keys are open
         except MicrolithError as error:
             raise ImportFileError(self.line, str(error).rstrip("."), hint=hint) from None
 

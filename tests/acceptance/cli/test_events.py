@@ -235,6 +235,27 @@ def test_export_masks_secrets_says_so_and_cannot_be_imported(tool, other):
     assert other("events", "import", "-", stdin=clear.out).code == 0
 
 
+def test_personal_fields_stay_sealed_on_their_way(tool, other):
+    for each in (tool, other):
+        path = each.folder / "shop/auth/commands/all.py"
+        text = path.read_text("utf-8").replace(
+            "class EchoedEvent(Event):\n    text: str",
+            'class EchoedEvent(Event):\n    text: Annotated[str, Personal("unit")]',
+        )
+        path.write_text(f"from typing import Annotated\nfrom microlith import Personal\n{text}", "utf-8")
+    echo(tool, "planted", "planted too")
+
+    listed, clear = tool("events", "list"), tool("events", "export", "--reveal")
+    refused = other("events", "import", "-", stdin=clear.out)
+    (other.folder / ".microlith" / "keys.db").write_bytes((tool.folder / ".microlith" / "keys.db").read_bytes())
+    (other.folder / ".microlith" / "events.db").unlink()
+    taken = other("events", "import", "-", stdin=clear.out)
+
+    assert (listed.code, clear.code, refused.code, taken.code) == (0, 0, 2, 0), refused.err + taken.err
+    assert "planted" not in listed.out + clear.out
+    assert other("events", "export", "--reveal").out == clear.out
+
+
 def test_imported_log_is_the_exported_one_and_its_export_is_the_same_file(tool, other):
     """With hostile text, large payloads, odd headers, old versions, and streams that cross each other."""
     log_in(tool)
