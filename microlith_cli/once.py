@@ -30,6 +30,7 @@ class LocalSession:
     Args:
         project: Whose application.
         say: Takes what the runtime logs, one line each; it may hold data.
+        sends_scheduled: Whether scheduled messages that are due are sent.
 
     Raises:
         AppLoadError: It does not import.
@@ -38,11 +39,13 @@ class LocalSession:
 
     mode = "once"
 
-    def __init__(self, project: Project, say: Callable[[str], None]) -> None:
+    def __init__(self, project: Project, say: Callable[[str], None], *, sends_scheduled: bool = True) -> None:
         os.chdir(project.root)  # as under `run`: relative paths mean the same
         self._last = 0
         self._log = _Log(say)
-        self._worker = Worker(load_app(project))
+        app = load_app(project)
+        app.sends_scheduled = sends_scheduled
+        self._worker = Worker(app)
         self._runner: asyncio.Runner | None = asyncio.Runner()
         logging.getLogger("microlith").addHandler(self._log)
         try:

@@ -11,9 +11,10 @@ from collections.abc import Collection, Sequence
 
 from microlith_cli.errors import UsageError
 
-_TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|)")
-_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
+_TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|)")
+_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _A_DAY = 86400.0
+A_CENTURY = 36525 * _A_DAY
 
 
 class Options:
@@ -80,14 +81,15 @@ def split(tokens: Sequence[str], *, valued: Collection[str], switches: Collectio
     return Options(values, rest)
 
 
-def seconds(text: str, option: str) -> float:
-    """Read a duration: `5`, `5s`, `500ms`, `2m`.
+def seconds(text: str, option: str, *, most: float = _A_DAY) -> float:
+    """Read a duration: `5`, `5s`, `500ms`, `2m`, `1d`.
 
     Raises:
-        UsageError: It is none, not above zero, or above a day.
+        UsageError: It is none, not above zero, or above `most` seconds.
     """
     found = _TIME.fullmatch(text)
     value = float(found[1]) * _UNITS[found[2]] if found else 0.0
-    if not 0 < value <= _A_DAY:
-        raise UsageError(f"{option} takes a time such as 500ms, 5s or 2m, up to a day; not {text!r}.")
+    if not 0 < value <= most:
+        longest = "a day" if most == _A_DAY else "a century"
+        raise UsageError(f"{option} takes a time such as 500ms, 5s or 2m, up to {longest}; not {text!r}.")
     return value

@@ -51,13 +51,16 @@ class Session(LogSession, Protocol):
         ...
 
 
-def open_session(project: Project, mode: Mode = "auto", *, say: Callable[[str], None]) -> Session:
+def open_session(
+    project: Project, mode: Mode = "auto", *, say: Callable[[str], None], sends_scheduled: bool = True
+) -> Session:
     """Open a session with a project's microlith.
 
     Args:
         project: Whose.
         mode: "attach": the running one; "once": one of our own; "auto": the running one if there is one.
         say: Takes one line for the user, such as that one had to be started; it may hold data.
+        sends_scheduled: Whether one of our own sends the scheduled messages that are due.
 
     Raises:
         NothingRunsError: Nothing runs and `mode` is "attach", or what runs does not answer.
@@ -73,7 +76,7 @@ def open_session(project: Project, mode: Mode = "auto", *, say: Callable[[str], 
     # Imports asyncio, pydantic and the user's code; a client of a running microlith needs none of them.
     from microlith_cli.once import LocalSession  # noqa: PLC0415
 
-    return LocalSession(project, say)
+    return LocalSession(project, say, sends_scheduled=sends_scheduled)
 
 
 def open_log(project: Project, *, say: Callable[[str], None]) -> LogSession:

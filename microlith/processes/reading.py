@@ -14,6 +14,7 @@ from pydantic import SecretBytes, SecretStr, create_model
 
 from microlith.envelope import Envelope
 from microlith.handlers.declared import messages_in
+from microlith.handlers.schedules import Cancelled, Scheduled
 from microlith.messages import Event, Message, is_message
 from microlith.privacy.marking import personal_fields
 from microlith.processes.process import CONTINUES, STARTS, Process, ProcessError, ProcessStepped
@@ -224,7 +225,11 @@ def _returned(name: str, annotation: Any) -> list[type[Message]]:
     """
     for leaf in _leaves(annotation):
         sendable = is_message(leaf) and leaf.__kind__ in ("command", "event")
-        if not sendable and leaf not in (None, type(None), Any, Message, Event, ...) and not _is_kind(leaf):
+        if (
+            not sendable
+            and leaf not in (None, type(None), Any, Message, Event, Scheduled, Cancelled, ...)
+            and not _is_kind(leaf)
+        ):
             raise ProcessError(
                 f"{name} says it returns {inspect.formatannotation(leaf)}, which a process cannot send.",
                 hint="Return commands and events: one, several in a list, or None.",

@@ -11,7 +11,8 @@ handlers run, on a store in memory, and the outcome is looked at when the whole 
 import asyncio
 import re
 from collections.abc import Sequence
-from typing import Any, overload
+from datetime import timedelta
+from typing import Any, Self, overload
 
 from microlith.aggregates import Aggregate, Decider, decider_of
 from microlith.application import Microlith
@@ -19,12 +20,14 @@ from microlith.context import correlated
 from microlith.envelope import Envelope
 from microlith.errors import NotRunningError
 from microlith.event_store.protocol import Committed, Unit
+from microlith.handlers.schedules import Cancelled, Scheduled
 from microlith.messages import Command, Event, Message
 from microlith.processes import Process, process_type
 from microlith.testing.given_process import GivenProcess
 from microlith.testing.in_memory import in_memory
+from microlith.testing.virtual_clock import VirtualClock
 
-Expected = Message | type[Message]
+Expected = Message | type[Message] | Scheduled[Any] | Cancelled
 
 _LONGEST = 10.0
 """Seconds a cascade may take."""
@@ -103,6 +106,12 @@ class Happened:
         self._past = past
         self._messages = messages
         self._answers: list[Any] = []
+        self._passing: list[timedelta | float] = []
+
+    def after(self, by: timedelta | float) -> Self:
+        """Let time pass when the cascade has ended, so that what was scheduled comes due; a timedelta, or seconds."""
+        self._passing.append(by)
+        return self
 
     async def then(self, *expected: Expected, in_any_order: bool = False) -> None:
         """Check the events that followed, all of them, once every handler is idle: in the order of the log, or in any."""
@@ -124,13 +133,16 @@ class Happened:
         _compare_error(None if failure is None else failure.__cause__, error, match)
 
     async def _run(self) -> tuple[list[Message], BaseException | None]:
-        async with in_memory(self._app) as app:
+        clock = VirtualClock()
+        async with in_memory(self._app, clock=clock) as app:
             await _remember(app, self._past)
             await app.idle(_LONGEST)  # projections that are not inline know the past, too
             begin = await app.store.head()
             failure: BaseException | None = None
             for message in self._messages:
                 failure = await self._send(app, message) or failure
+            for by in self._passing:
+                failure = await self._pass(app, clock, by) or failure
             return [event.message for event in await app.store.read_all(after=begin, limit=10_000)], failure
 
     async def _send(self, app: Microlith, message: Message) -> BaseException | None:
@@ -152,6 +164,15 @@ class Happened:
             return wait.future.exception() if wait.future.done() else None
         finally:
             delivery.waits.close(wait)
+
+    async def _pass(self, app: Microlith, clock: VirtualClock, by: timedelta | float) -> BaseException | None:
+        """Let time pass; return the first failure that it brought."""
+        delivery = app.delivery
+        if delivery is None:
+            raise NotRunningError(app.name)
+        before = set(delivery.failed)
+        await clock.advance(by)
+        return next((failure for key, failure in delivery.failed.items() if key not in before), None)
 
 
 async def _remember(app: Microlith, events: Sequence[Event]) -> None:

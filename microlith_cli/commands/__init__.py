@@ -29,6 +29,11 @@ TABLE = (
         "List messages that failed for good; retry or drop them.",
         "microlith_cli.commands.dead_letters:command",
     ),
+    (
+        "schedules",
+        "List messages that are to be sent later; cancel them.",
+        "microlith_cli.commands.schedules:command",
+    ),
     ("demo", "Try microlith in a folder of its own, in one minute.", "microlith_cli.commands.demo:command"),
     ("completion", "Print the completion script of a shell.", "microlith_cli.commands.completion:run"),
 )
@@ -51,7 +56,7 @@ WORDS = {
     "new process": ("--on", "--key", *_PLANNED),
     "run": ("--no-reload", "--json", "--quiet", "--help"),
     "dispatch": (
-        *("--wait", "--all", "--fail-on", "--timeout", "--quiet-for", "--data", "--from", "--edit"),
+        *("--wait", "--all", "--fail-on", "--timeout", "--quiet-for", "--after", "--at", "--data", "--from", "--edit"),
         *("--batch", "--concurrency"),
         *("--once", "--attach", "--reveal", "--json", "--help"),
     ),
@@ -80,6 +85,10 @@ WORDS = {
     "dead-letters show": ("--json", "--help"),
     "dead-letters retry": ("--all", "--timeout", "--json", "--help"),
     "dead-letters drop": ("--all", "--yes", "--json", "--help"),
+    "schedules": ("list", "show", "cancel", "--json", "--help"),
+    "schedules list": ("--json", "--help"),
+    "schedules show": ("--json", "--help"),
+    "schedules cancel": ("--yes", "--json", "--help"),
     "demo": ("--keep", "--json", "--help"),
     "completion": ("bash", "zsh", "fish", "--json", "--help"),
 }
@@ -112,6 +121,7 @@ Commands:
   doctor        Look for what is wrong, and say what mends it.
   config        Show every setting, and where it came from.
   dead-letters  List messages that failed for good; retry or drop them.
+  schedules     List messages that are to be sent later; cancel them.
   demo          Try microlith in a folder of its own, in one minute.
   completion    Print the completion script of a shell.
 

@@ -35,7 +35,8 @@ def accepted_block(message: Mapping[str, Any]) -> str:
     """Show that a message was accepted, with the ids to ask about it later."""
     title = styled(escape(str(message.get("type"))), _BOLD, sys.stdout)
     ids = {"message id": message.get("id"), "correlation id": message.get("correlationid")}
-    return "\n".join([f"{title}  accepted", *pairs(ids)])
+    due = message.get("due")
+    return "\n".join([f"{title}  {'scheduled' if due else 'accepted'}", *pairs(ids | ({"due": due} if due else {}))])
 
 
 def pairs(rows: Mapping[str, Any]) -> list[str]:

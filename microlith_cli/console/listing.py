@@ -50,6 +50,15 @@ def _list_row(tree: Tree, ink: Ink, now: float) -> list[Run]:
     return ink.fit(runs, ink.width)
 
 
+def ahead(moment: float, now: float) -> str:
+    """Say how far ahead a moment is, in one unit; "now" for one that has come. Both in seconds since the epoch."""
+    seconds = int(moment - now)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        if seconds >= size:
+            return f"in {seconds // size}{unit}"
+    return "now"
+
+
 def ago(moment: float | None, now: float) -> str:
     """Say how long ago a moment was, in one unit. Both in seconds since the epoch."""
     if moment is None:

@@ -18,7 +18,8 @@ from microlith_cli.supervisor.supervisor import Supervisor
 
 VERBS = (
     *("dispatch", "describe", "list", "follow", "rebuild", "dead_letters", "retry_dead_letter", "drop_dead_letter"),
-    *("events", "event", "store", "verify", "status", "reload", "stop"),
+    *("events", "event", "schedules", "cancel_schedule"),
+    *("store", "verify", "status", "reload", "stop"),
 )
 
 

@@ -9,10 +9,12 @@ Knows no sockets: it answers through a callback.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from time import time
 from typing import Any
 
-from microlith import Envelope, HandlerFailedError, Message, Microlith
+from microlith import Envelope, HandlerFailedError, Message, Microlith, Receipt
+from microlith.clock import iso
 from microlith.delivery import Delivery
 from microlith.errors import NotRunningError, WaitTimeout
 from microlith.ids import new_id
@@ -27,6 +29,7 @@ Reply = Callable[[Line], object]
 DEFAULT_TIMEOUT = 5.0
 LONGEST_TIMEOUT = 24 * 3600.0
 _ARRIVED_AT_MOST = 200
+_LATEST = 253_402_300_799.0  # seconds: the end of the year 9999
 
 
 class Asked:
@@ -44,6 +47,8 @@ class Asked:
         quiet_for: Seconds for which nothing of the correlation may be left to do, before the end; 0: not asked for.
         trace: Whether the client wants the facts of the correlation.
         reveal: Whether it is shown the secrets of the messages it asked for.
+        at: The moment it is to be sent at; None: now, or `after`.
+        after: In how many seconds it is to be sent.
 
     Raises:
         UsageError: A field has a value that makes no sense.
@@ -66,6 +71,10 @@ class Asked:
         self.every = request.get("all") is True
         self.timeout = _timeout(request.get("timeout", DEFAULT_TIMEOUT), "timeout")
         self.quiet_for = _timeout(request["quiet_for"], "quiet_for") if request.get("quiet_for") else 0.0
+        self.at = _moment(request.get("at"))
+        self.after = _after(request.get("after"))
+        if (self.at or self.after is not None) and (self.wanted.classes or self.refused.classes or self.quiet_for):
+            raise UsageError("What is sent later is not waited for.", hint="Leave out `at` and `after`, or the waits.")
         self.trace = request.get("trace") is True
         self.reveal = request.get("reveal") is True
 
@@ -74,6 +83,27 @@ def _timeout(value: object, field: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_TIMEOUT:
         raise UsageError(f"`{field}` is a number of seconds, more than 0 and at most {LONGEST_TIMEOUT:.0f}.")
     return float(value)
+
+
+def _moment(value: object) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise UsageError(
+            f"{value!r} is no moment with a time zone.",
+            hint="Such as 2030-01-31T09:00:00+01:00 or 2030-01-31T08:00:00Z.",
+        )
+    return moment
+
+
+def _after(value: object) -> float | None:
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _LATEST):
+        return None if value is None else float(value)
+    raise UsageError("`after` is a number of seconds from now on.")
 
 
 async def dispatch(app: Microlith, request: Mapping[str, Any], reply: Reply) -> Line:
@@ -109,7 +139,8 @@ class _Exchange:
         self._deadline = delivery.loop.time() + asked.timeout
         self._needed: list[Wait] = []
         self._refused: Wait | None = None
-        if asked.kind == "query":
+        self._receipt: Receipt | None = None
+        if asked.kind == "query" and not self._is_later:
             self._needed.append(self._open(None, key=question_key(asked.envelope.message_id)))
         if asked.wanted.classes:
             self._needed.append(self._open(asked.wanted, every=asked.every))
@@ -120,14 +151,22 @@ class _Exchange:
             show = (lambda fact: reply({"fact": fact})) if asked.trace else None
             self._facts = CorrelationFacts(app, asked.envelope, show)
 
+    @property
+    def _is_later(self) -> bool:
+        return self._asked.at is not None or self._asked.after is not None
+
     async def send(self) -> None:
         """Send the message, unless an earlier worker did, and say that it is accepted."""
         asked = self._asked
         if not asked.accepted or asked.kind == "query":
-            await self._app.bus_of(asked.kind).dispatch(asked.envelope)
+            self._receipt = self._app.bus_of(asked.kind).dispatch(asked.envelope, at=asked.at, after=asked.after)
+            await self._receipt
         if asked.begun:
             await self._look_back()
-        self._reply({"accepted": self._app.cloud_event(asked.envelope, reveal=asked.reveal)})
+        accepted = self._app.cloud_event(asked.envelope, reveal=asked.reveal)
+        if self._receipt is not None and self._receipt.change is not None:
+            accepted["due"] = iso(self._receipt.change.due)
+        self._reply({"accepted": accepted})
 
     async def outcome(self) -> Line:
         """Wait for what was asked for; returns the last line."""

@@ -55,10 +55,10 @@ class Books:
 
 
 @contextmanager
-def bank_server(directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], Books]]:
+def bank_server(directory: Path, module: str = "tests.crash.bank") -> Iterator[tuple[subprocess.Popen[bytes], Books]]:
     """Start the process that forks applications, and the books about them."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.crash.bank", str(directory)],
+        [sys.executable, "-m", module, str(directory)],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -77,10 +77,10 @@ def bank_server(directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], Book
             process.stdout.close()
 
 
-def kill_repeatedly(directory: Path, kills: int, mode: str, seed: int) -> Books:
+def kill_repeatedly(directory: Path, kills: int, mode: str, seed: int, *, module: str = "tests.crash.bank") -> Books:
     """Run the application under load and kill it at a random moment, again and again, on one store."""
     chance = random.Random(seed)
-    with bank_server(directory) as (process, books):
+    with bank_server(directory, module) as (process, books):
         for trial in range(kills):
             books.opened.clear()
             books.gone.clear()

@@ -32,7 +32,7 @@ def run(arguments: list[str]) -> int:
     base = _base(given, wish, project)
     with open_session(project, wish.mode, say=plain.say) as session:
         entry = only_reply(session, {"verb": "describe", "type": wish.type_name})["message"]
-        waits = wish.waits or entry["kind"] == "query"
+        waits = wish.waits or (entry["kind"] == "query" and not (wish.at or wish.after))
         payload = complete(entry, wish.tokens, base, edit=given.has("--edit"))
         replies = session.request(wish.request(payload, trace=waits), patience=wish.timeout + GRACE)
         return _follow(replies, wish, session.mode, waits=waits)

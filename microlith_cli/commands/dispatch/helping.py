@@ -32,6 +32,9 @@ Options:
   --fail-on TYPE   End with exit code 1 when this message comes. Repeatable.
   --timeout TIME   How long to wait, such as 500ms, 5s, 2m. Default: 5s.
   --quiet-for TIME Wait until nothing it caused is left to do for so long.
+  --after TIME     Have it sent later, such as in 30s, 2h or 7d.
+  --at MOMENT      Have it sent at a moment with a time zone, such as
+                   2030-01-31T09:00:00+01:00 or 2030-01-31T08:00:00Z.
   --data JSON      The fields as JSON; @FILE reads a file, - reads stdin.
   --from TRACE_ID  Begin with the payload of that trace's first message; its
                    secrets are asked for.

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from microlith_cli.errors import UsageError
-from microlith_cli.options import Options, seconds
+from microlith_cli.options import A_CENTURY, Options, seconds
 from microlith_cli.session import Mode
 
 VALUED = (
     *("--wait", "--fail-on", "--timeout", "--quiet-for"),
+    *("--after", "--at"),
     *("--data", "--from", "--batch", "--concurrency"),
 )
 SWITCHES = ("--all", "--edit", "--once", "--attach", "--reveal", "--json", "--help")
@@ -36,6 +37,8 @@ class Wish:
         timeout: Seconds for the waits.
         quiet_for: Seconds for which nothing may be left to do; 0: not asked for.
         reveal: Whether secrets are shown.
+        after: In how many seconds it is to be sent; None: now, or `at`.
+        at: The moment it is to be sent at; empty: now, or `after`.
         facts: What happened so far.
     """
 
@@ -48,6 +51,8 @@ class Wish:
     timeout: float
     quiet_for: float
     reveal: bool
+    after: float | None = None
+    at: str = ""
     facts: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT_FACTS))
 
     @property
@@ -57,7 +62,8 @@ class Wish:
 
     def request(self, payload: Mapping[str, Any], *, trace: bool, type_name: str = "") -> dict[str, Any]:
         """Put it into the words of the control channel."""
-        return {
+        later = {"after": self.after} if self.after is not None else {"at": self.at} if self.at else {}
+        return later | {
             "verb": "dispatch",
             "type": type_name or self.type_name,
             "data": payload,
@@ -80,6 +86,13 @@ def read_wish(given: Options) -> Wish:
     for one, other in (("--once", "--attach"), ("--batch", "--data"), ("--batch", "--edit"), ("--batch", "--from")):
         if given.has(one) and given.has(other):
             raise UsageError(f"{one} and {other} exclude each other.")
+    for later in ("--after", "--at"):
+        for other in ("--wait", "--fail-on", "--quiet-for", "--after" if later == "--at" else "--at"):
+            if given.has(later) and given.has(other):
+                raise UsageError(
+                    f"{later} and {other} exclude each other.",
+                    hint="What is sent later is seen with `microlith trace`.",
+                )
     if given.has("--all") and not given.all("--wait"):
         raise UsageError("--all needs at least one --wait.")
     if given.has("--concurrency") and not given.has("--batch"):
@@ -99,6 +112,8 @@ def read_wish(given: Options) -> Wish:
         timeout=TIMEOUT if timeout is None else seconds(timeout, "--timeout"),
         quiet_for=0.0 if quiet is None else seconds(quiet, "--quiet-for"),
         reveal=given.has("--reveal"),
+        after=None if (after := given.one("--after")) is None else seconds(after, "--after", most=A_CENTURY),
+        at=given.one("--at") or "",
     )
 
 

@@ -2,21 +2,16 @@
 
 import asyncio
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from microlith import (
     Cancelled,
-    Clock,
-    Command,
     Component,
-    Event,
     EventBus,
     Microlith,
     Middleware,
-    Query,
-    Response,
     Scheduled,
     ScheduleError,
     correlated,
@@ -25,90 +20,18 @@ from microlith.errors import NoHandlerError, NotRunningError
 from microlith.testing import VirtualClock, in_memory
 from microlith.testing.virtual_clock import ClockError
 from tests.eventually import eventually
-
-START = datetime(2030, 1, 1, 12, tzinfo=UTC)
-HALF_AN_HOUR = timedelta(minutes=30)
-
-
-class Brew(Command):
-    """Ask for tea."""
-
-    cup: int = 1
-
-
-class BrewedEvent(Event):
-    """There is tea."""
-
-    cup: int
-
-
-class ReminderEvent(Event):
-    """The tea is still there."""
-
-    cup: int
-
-
-class Remind(Command):
-    """Say that there is tea."""
-
-    cup: int
-
-
-class Drink(Command):
-    """Drink the tea."""
-
-    cup: int = 1
-
-
-class TimeResponse(Response):
-    """The time."""
-
-    at: datetime
-
-
-class TimeRequest(Query[TimeResponse]):
-    """What time is it?"""
-
-
-class Kitchen:
-    """What the handlers do, for a test to set, and what they have seen."""
-
-    def __init__(self) -> None:
-        self.brewed: list[object] = []
-        self.drunk: list[object] = []
-        self.reminded: list[int] = []
-        self.fails = False
-
-
-def make_app(kitchen: Kitchen, store: str = "memory:", **options) -> Microlith:
-    component = Component("kitchen")
-
-    @component.handles(Brew)
-    async def brew(command: Brew) -> object:
-        if kitchen.fails:
-            raise ValueError("no water")
-        return [BrewedEvent(cup=command.cup), *kitchen.brewed]
-
-    @component.handles(Drink)
-    async def drink(command: Drink) -> object:
-        return kitchen.drunk
-
-    @component.handles(Remind)
-    async def remind(command: Remind) -> ReminderEvent:
-        kitchen.reminded.append(command.cup)
-        return ReminderEvent(cup=command.cup)
-
-    @component.handles(ReminderEvent)
-    async def hear(event: ReminderEvent) -> None: ...
-
-    @component.handles(BrewedEvent)
-    async def smell(event: BrewedEvent) -> None: ...
-
-    @component.handles(TimeRequest)
-    async def tell(query: TimeRequest, clock: Clock) -> TimeResponse:
-        return TimeResponse(at=datetime.fromtimestamp(clock.time(), UTC))
-
-    return Microlith("kitchen", [component], store=store, **options)
+from tests.unit.runtime.kitchen import (
+    HALF_AN_HOUR,
+    START,
+    Brew,
+    BrewedEvent,
+    Drink,
+    Kitchen,
+    Remind,
+    ReminderEvent,
+    TimeRequest,
+    make_app,
+)
 
 
 @pytest.fixture
