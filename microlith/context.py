@@ -35,6 +35,7 @@ class Handling:
         reason: Why the handler had no use for the message; only set when it had none.
         outbox: What the handler has dispatched so far and not awaited; it goes out with the handler's commit.
         letter: Sequence of the dead letter that this is a retry of; None for all others.
+        letter_key: Key of that letter, if it has one.
         tried_before: How often the message was tried before it became that letter; 0 for all others.
         open: False once the handler has returned: what a left-over task dispatches then goes out by itself.
     """
@@ -64,6 +65,7 @@ class Handling:
     changes: list[Any]
     # The same for all but dead letters that are tried again.
     letter: int | None = None
+    letter_key: str | None = None
     tried_before: int = 0
 
     def __init__(
@@ -88,18 +90,30 @@ class HandlingOfLetter(Handling):
     Attributes:
         letter: Sequence of the dead letter.
         tried_before: How often the message was tried before this retry.
+        letter_key: The letter's key, if it has one.
     """
 
-    __slots__ = ("letter", "tried_before")
+    __slots__ = ("letter", "letter_key", "tried_before")
 
-    def __init__(self, handler: str, envelope: Envelope[Any], letter: int, tried_before: int, queued: float) -> None:
+    def __init__(
+        self,
+        handler: str,
+        envelope: Envelope[Any],
+        letter: int,
+        tried_before: int,
+        queued: float,
+        letter_key: str | None = None,
+    ) -> None:
         super().__init__(handler, envelope, None, queued, tried_before + 1)
         self.letter = letter
         self.tried_before = tried_before
+        self.letter_key = letter_key
 
     def again(self, queued: float, attempt: int) -> Handling:
         """Return the same letter for another try."""
-        again = HandlingOfLetter(self.handler, self.envelope, self.letter or 0, self.tried_before, queued)
+        again = HandlingOfLetter(
+            self.handler, self.envelope, self.letter or 0, self.tried_before, queued, self.letter_key
+        )
         again.attempt = attempt
         return again
 

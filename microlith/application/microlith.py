@@ -370,6 +370,7 @@ class Microlith(StoreSide):
         for entry in self._subscriptions:
             self._subscribe(delivery, entry, start=False)
         await load_pending(delivery)
+        await delivery.retrying.load()
         head = await delivery.store.head()
         for lane in delivery.routes.lanes():
             if lane.spec.message.__kind__ == "event" and lane.durable:

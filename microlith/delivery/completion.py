@@ -8,6 +8,7 @@ ends the waits on its correlation.
 import asyncio
 import logging
 from collections.abc import Awaitable, Iterable, Sequence
+from time import monotonic
 from typing import Any
 
 from microlith.context import Handling, caused_by
@@ -46,6 +47,13 @@ class MiddlewareRefusedError(MicrolithError):
             f"A middleware refused {message_name}, which the handler sent: {error}",
             hint="Nothing of what the handler sent went out.",
         )
+
+
+class BehindDeadLetterError(HandlerFailedError):
+    """A message was not handled, since one before it in its key is a dead letter."""
+
+    def __init__(self, handler: str, message_name: str) -> None:
+        super().__init__(handler, message_name, "parked: a message of the same key before it is a dead letter")
 
 
 Outgoing = list[tuple[Envelope[Any], Route]]
@@ -123,11 +131,26 @@ class HandlerCompletion:
 
     def settlement(self, lane: Lane, handling: Handling, error: str | None = None) -> Settlement:
         """Say that a lane is done with a message; for an event, also up to where it is done with all."""
-        position = handling.position
-        if position is None:
-            return Settlement(handling.handler, handling.envelope, None, -1, error, handling.attempt, handling.letter)
-        checkpoint = lane.done_with(position)
-        return Settlement(handling.handler, handling.envelope, position, checkpoint, error, handling.attempt)
+        position, key = handling.position, None
+        if error is not None and lane.keyed is not None and lane.spec.parks and handling.letter is None:
+            key = lane.keyed.digest_of(handling)
+            lane.keyed.block(key)
+        checkpoint = -1 if position is None else lane.done_with(position)
+        return Settlement(
+            handling.handler, handling.envelope, position, checkpoint, error, handling.attempt, handling.letter, key
+        )
+
+    def park(self, lane: Lane, handling: Handling) -> None:
+        """Settle a message that is not handled, since one before it in its key is a dead letter."""
+        handling.started = handling.ended = monotonic()
+        handling.attempt, handling.open = 0, False
+        failure = BehindDeadLetterError(lane.name, type(handling.envelope.message).__name__)
+        self._handled(handling, "failed", failure)
+        if lane.keyed is not None and lane.keyed.digest_of(handling) not in lane.keyed.left:
+            settlement = self.settlement(lane, handling, "parked")
+            settlement.parked = True
+            self._store.settle(settlement)
+        self._delivery.fail(handling.envelope.correlation_id, failure)
 
     def _outgoing(self, lane: Lane, handling: Handling, value: Any, decision: Decision | None = None) -> Outgoing:
         held = handling.outbox or ()
@@ -245,7 +268,7 @@ class HandlerCompletion:
         self._delivery.deliver_committed(outgoing, committed)
         self._release(handling, None)
         if handling.letter is not None:
-            self._delivery.retrying.end(handling.letter, None)
+            self._delivery.retrying.succeeded(lane, handling.letter, handling.letter_key)
 
     def _decides_anew(self, lane: Lane, handling: Handling, error: BaseException | None) -> bool:
         """Put a decision that lost a race for its stream back to the front, a few times."""
@@ -280,14 +303,21 @@ class HandlerCompletion:
             self._fail_letter(handling, handling.letter, reason, failure, settle=settle)
         elif lane.durable and settle:
             self._store.settle(self.settlement(lane, handling, reason[:2000]))
-        elif handling.position is not None:
-            lane.under_way.add(handling.position)  # not done with: the checkpoint stays below it, for the next start
+        else:
+            self._leave(lane, handling)
         self._release(handling, failure)
         if lane.answers:
             if self._delivery.waits.answer(envelope.message_id, failure):
                 return  # whoever asked decides what the failure means for the correlation
             self._delivery.answer(envelope.correlation_id, failure)
         self._delivery.fail(envelope.correlation_id, failure)
+
+    def _leave(self, lane: Lane, handling: Handling) -> None:
+        """Leave a message that could not be settled for the next start, and what comes behind it in its key."""
+        if handling.position is not None:
+            lane.under_way.add(handling.position)  # not done with: the checkpoint stays below it
+        if lane.keyed is not None and lane.spec.parks and (key := lane.keyed.digest_of(handling)) is not None:
+            lane.keyed.left.add(key)
 
     def _fail_letter(
         self, handling: Handling, letter: int, reason: str, failure: HandlerFailedError, *, settle: bool

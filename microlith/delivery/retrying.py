@@ -6,14 +6,23 @@ Tries nothing by itself: see `microlith.handlers.retries` for that.
 """
 
 import asyncio
+import logging
 from time import monotonic
 
 from microlith.context import Handling, HandlingOfLetter
 from microlith.delivery.routes import Routes
-from microlith.errors import BusFullError, MicrolithError
-from microlith.event_store.protocol import DeadLetter, EventStore
+from microlith.errors import BusFullError, HandlerFailedError, MicrolithError
+from microlith.event_store.protocol import DeadLetter, EventStore, Settlement, Unit
 from microlith.handlers.lanes import Lane
+from microlith.ids import short_id
 from microlith.messages import Message
+
+logger = logging.getLogger("microlith")
+
+_MOST_BEGUN = 5
+"""How often a parked letter is tried by itself; it is counted, because the process may end each time."""
+_FULL = 0.05
+"""Seconds until a parked letter is tried again whose handler's queue was full."""
 
 
 class UnknownDeadLetterError(MicrolithError):
@@ -35,6 +44,19 @@ class RetryUnderWayError(MicrolithError):
         self.sequence = sequence
 
 
+class ParkedError(MicrolithError):
+    """A parked dead letter cannot be tried again before the one that it stands behind."""
+
+    def __init__(self, letter: DeadLetter, head: DeadLetter) -> None:
+        super().__init__(
+            f"Dead letter {letter.sequence} is parked behind dead letter {head.sequence} "
+            f"({short_id(head.message_id)}), which is of the same key and came first.",
+            hint=f"Have {short_id(head.message_id)} tried again, or drop it; those behind it go on by themselves then.",
+        )
+        self.sequence = letter.sequence
+        self.head = head.sequence
+
+
 class HandlerGoneError(MicrolithError):
     """The handler that gave a message up does not take messages of that type any more."""
 
@@ -54,12 +76,19 @@ class Retrying:
         self._store = store
         self._routes = routes
         self._under_way: dict[int, asyncio.Future[None]] = {}
+        self._going_on: dict[tuple[str, str], asyncio.Task[None]] = {}
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether parked letters are tried, one after the other."""
+        return bool(self._going_on)
 
     async def retry(self, sequence: int) -> None:
         """Have a dead letter tried again; return when that went well. Who asks meanwhile gets the same answer.
 
         Raises:
             UnknownDeadLetterError: There is none.
+            ParkedError: It is parked behind another one.
             HandlerGoneError: Its handler is gone.
             UnknownTypeError: Its type is gone.
             PayloadError: It does not fit its class any more.
@@ -87,8 +116,29 @@ class Retrying:
         """
         if sequence in self._under_way:
             raise RetryUnderWayError(sequence)
-        if not await self._store.drop_dead_letter(sequence):
+        letter = await self._store.dead_letter(sequence)
+        if letter is None or not await self._store.drop_dead_letter(sequence):
             raise UnknownDeadLetterError(sequence)
+        if letter.key is not None:
+            for lane in self._routes.lanes():
+                if lane.name == letter.handler:
+                    self._gone(lane, letter.key)
+
+    def succeeded(self, lane: Lane, sequence: int, key: str | None) -> None:
+        """Tell who waits that a retry went well; let those go on that are parked behind it."""
+        self.end(sequence, None)
+        if key is not None:
+            self._gone(lane, key)
+
+    async def load(self) -> None:
+        """Block the keys that have dead letters, and let those go on whose turn had come when the process ended."""
+        lanes = {lane.name: lane for lane in self._routes.lanes() if lane.spec.parks}
+        for found in await self._store.keyed_letters():
+            lane = lanes.get(found.handler)
+            if lane is not None and lane.keyed is not None:
+                lane.keyed.blocked[found.key] = found.letters
+                if found.waits:
+                    self._let_go_on(lane, found.key)
 
     def end(self, sequence: int, error: BaseException | None) -> None:
         """Tell those who wait how a retry ended."""
@@ -104,8 +154,57 @@ class Retrying:
 
     def end_all(self, error: MicrolithError) -> None:
         """End every retry: the application stops."""
+        for task in self._going_on.values():
+            task.cancel()
         for sequence in list(self._under_way):
             self.end(sequence, error)
+
+    def _gone(self, lane: Lane, key: str) -> None:
+        if lane.spec.parks and lane.keyed is not None and lane.keyed.unblock(key):
+            self._let_go_on(lane, key)
+
+    def _let_go_on(self, lane: Lane, key: str) -> None:
+        if (lane.name, key) not in self._going_on:
+            name = f"microlith parked {lane.name}"
+            task = asyncio.get_running_loop().create_task(self._go_on(lane, key), name=name)
+            self._going_on[lane.name, key] = task
+
+    async def _go_on(self, lane: Lane, key: str) -> None:
+        """Try the parked letters of a key, one after the other, until one fails or none is left."""
+        keyed = lane.keyed
+        try:
+            while keyed is not None and key in keyed.blocked:
+                known = keyed.blocked[key]
+                await self._store.flush()  # what is parked is not written at once
+                letter = await self._store.first_letter(lane.name, key)
+                if letter is None and keyed.blocked.get(key) == known:
+                    del keyed.blocked[key]  # somebody has removed them without a word
+                elif letter is not None and (letter.behind is None or not await self._try_parked(letter)):
+                    return
+        except HandlerFailedError:
+            pass  # that is told; the letter is the first of its key now, and the others stay
+        except MicrolithError as error:
+            logger.error("The parked dead letters of %s do not go on: %s", lane.name, error)  # noqa: TRY400
+        finally:
+            self._going_on.pop((lane.name, key), None)
+
+    async def _try_parked(self, letter: DeadLetter) -> bool:
+        """Try a parked letter; tell whether the next one may follow. Counted, since it may end the process."""
+        envelope = await self._store.dead_message(letter)
+        begun = await self._store.begin_again(letter.handler, envelope)
+        if begun > _MOST_BEGUN:
+            reason = f"The process ended {_MOST_BEGUN} times while this message was handled."
+            settlement = Settlement(letter.handler, envelope, None, -1, reason, begun - 1, letter.sequence)
+            self._store.complete(Unit([], settlement), lambda *_: None)
+            logger.error("Dead letter %d: %s", letter.sequence, reason)
+            return False
+        while True:
+            try:
+                await self.retry(letter.sequence)
+            except BusFullError:
+                await asyncio.sleep(_FULL)
+            else:
+                return True
 
     async def _begin(self, sequence: int) -> None:
         letter = await self._store.dead_letter(sequence)
@@ -113,9 +212,13 @@ class Retrying:
             raise UnknownDeadLetterError(sequence)
         envelope = await self._store.dead_message(letter)
         lane = self._lane(letter, type(envelope.message))
+        if letter.key is not None and lane.spec.parks:
+            head = await self._store.first_letter(letter.handler, letter.key)
+            if head is not None and head.sequence != sequence:
+                raise ParkedError(letter, head)
         if len(lane.queue) >= lane.limit:
             raise BusFullError(lane.spec.message.__kind__, lane.limit)
-        lane.push_handling(HandlingOfLetter(lane.name, envelope, sequence, letter.attempts, monotonic()))
+        lane.push_handling(HandlingOfLetter(lane.name, envelope, sequence, letter.attempts, monotonic(), letter.key))
 
     def _lane(self, letter: DeadLetter, cls: type[Message]) -> Lane:
         """Find the lane of the handler that failed. A command has only one, whatever it is called by now."""

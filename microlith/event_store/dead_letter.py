@@ -5,6 +5,8 @@ It stays until somebody has it tried again with success, or drops it.
 Holds no envelope; `EventStore.dead_message` finds it.
 """
 
+from typing import NamedTuple
+
 
 class DeadLetter:
     """A message that its handler could not handle.
@@ -21,15 +23,20 @@ class DeadLetter:
         error: Text of the last failure.
         attempts: How often it was tried in all.
         time: When it was given up, seconds since the epoch.
+        key: What tells its key from the others of its handler; None: it has none.
+        behind: Parked: sequence of the letter of the same key that is before it, which was never tried since. None: it
+            was tried, and failed.
     """
 
     __slots__ = (
         "attempts",
+        "behind",
         "component",
         "correlation_id",
         "data",
         "error",
         "handler",
+        "key",
         "message_id",
         "position",
         "sequence",
@@ -50,6 +57,8 @@ class DeadLetter:
         error: str,
         attempts: int,
         time: float,
+        key: str | None = None,
+        behind: int | None = None,
     ) -> None:
         self.sequence = sequence
         self.handler = handler
@@ -62,6 +71,8 @@ class DeadLetter:
         self.error = error
         self.attempts = attempts
         self.time = time
+        self.key = key
+        self.behind = behind
 
     def failed_again(self, error: str, attempts: int, time: float) -> "DeadLetter":
         """Return what the letter is after it was tried again in vain."""
@@ -77,4 +88,34 @@ class DeadLetter:
             error,
             attempts,
             time,
+            self.key,
         )
+
+    def parked_behind(self, sequence: int) -> "DeadLetter":
+        """Return what the letter is when it is parked behind another one."""
+        parked = self.failed_again(parked_behind(sequence), 0, self.time)
+        parked.behind = sequence
+        return parked
+
+
+class KeyedLetters(NamedTuple):
+    """The dead letters of one key of one handler.
+
+    Attributes:
+        handler: Full name of the handler.
+        key: As in the letters.
+        letters: How many there are.
+        first: Sequence of the first.
+        waits: Whether the first is parked: the one before it is gone, and it is its turn.
+    """
+
+    handler: str
+    key: str
+    letters: int
+    first: int
+    waits: bool
+
+
+def parked_behind(sequence: int) -> str:
+    """Word what a parked letter says instead of an error."""
+    return f"parked behind {sequence}"

@@ -26,6 +26,7 @@ from microlith.event_store.protocol import (
     Committed,
     DeadLetter,
     Done,
+    KeyedLetters,
     PendingCommand,
     Projecting,
     ProjectionState,
@@ -235,6 +236,14 @@ class MemoryEventStore(MemorySnapshots):
         """Read the message of a dead letter."""
         return self._dead_letters.envelope(letter)
 
+    async def keyed_letters(self) -> list[KeyedLetters]:
+        """Sum up the dead letters that have a key."""
+        return self._dead_letters.keyed()
+
+    async def first_letter(self, handler: str, key: str) -> DeadLetter | None:
+        """Read the first dead letter of a handler's key."""
+        return self._dead_letters.first_of_key(handler, key)
+
     async def drop_dead_letter(self, sequence: int) -> bool:
         """Remove a dead letter."""
         return self._dead_letters.drop(sequence)
@@ -423,6 +432,7 @@ class MemoryEventStore(MemorySnapshots):
     def _settle(self, settlement: Settlement) -> None:
         if settlement.letter is not None:
             self._dead_letters.settle(settlement.letter, settlement)
+            self._attempts.pop((settlement.handler, settlement.envelope.message_id), None)
             return
         envelope = settlement.envelope
         message_id = envelope.message_id

@@ -1,6 +1,6 @@
 """The dead letters of the event store in memory.
 
-They are few: what is asked for is searched for, and nothing is indexed but the sequence.
+Found by sequence, by correlation and by key; in a page they are searched for.
 
 Keeps the envelopes; decodes nothing.
 """
@@ -9,7 +9,7 @@ from time import time
 from typing import Any
 
 from microlith.envelope import Envelope
-from microlith.event_store.dead_letter import DeadLetter
+from microlith.event_store.dead_letter import DeadLetter, KeyedLetters
 from microlith.event_store.protocol import Settlement
 from microlith.serialization import MessageTypes
 
@@ -20,6 +20,9 @@ class MemoryDeadLetters:
     def __init__(self, types: MessageTypes) -> None:
         self._types = types
         self._letters: dict[int, tuple[DeadLetter, Envelope[Any]]] = {}
+        # Sequences, in order. A dictionary finds one to remove at once, and does not change the order.
+        self._of_correlation: dict[str, dict[int, None]] = {}
+        self._of_key: dict[tuple[str, str], dict[int, None]] = {}
         self._sequence = 0
 
     def page(self, after: int, limit: int) -> list[DeadLetter]:
@@ -37,11 +40,32 @@ class MemoryDeadLetters:
 
     def drop(self, sequence: int) -> bool:
         """Remove a letter; tell whether there was one."""
-        return self._letters.pop(sequence, None) is not None
+        found = self._letters.pop(sequence, None)
+        if found is None:
+            return False
+        letter = found[0]
+        _forget(self._of_correlation, letter.correlation_id, sequence)
+        if letter.key is not None:
+            _forget(self._of_key, (letter.handler, letter.key), sequence)
+        return True
 
     def first_of(self, correlation_id: str) -> DeadLetter | None:
         """Return the first letter of a correlation."""
-        return next((one for one, _ in self._letters.values() if one.correlation_id == correlation_id), None)
+        sequences = self._of_correlation.get(correlation_id)
+        return None if sequences is None else self.get(next(iter(sequences)))
+
+    def first_of_key(self, handler: str, key: str) -> DeadLetter | None:
+        """Return the first letter of a handler's key."""
+        sequences = self._of_key.get((handler, key))
+        return None if sequences is None else self.get(next(iter(sequences)))
+
+    def keyed(self) -> list[KeyedLetters]:
+        """Sum up the letters that have a key."""
+        summed = []
+        for (handler, key), sequences in self._of_key.items():
+            first = self._letters[next(iter(sequences))][0]
+            summed.append(KeyedLetters(handler, key, len(sequences), first.sequence, first.behind is not None))
+        return summed
 
     def bury(self, settlement: Settlement, error: str) -> None:
         """Add a letter."""
@@ -60,8 +84,15 @@ class MemoryDeadLetters:
             error,
             settlement.attempts,
             time(),
+            settlement.key,
         )
+        if settlement.parked and settlement.key is not None:
+            head = self.first_of_key(settlement.handler, settlement.key)
+            letter = letter.parked_behind(0 if head is None else head.sequence)
         self._letters[letter.sequence] = letter, envelope
+        self._of_correlation.setdefault(letter.correlation_id, {})[letter.sequence] = None
+        if letter.key is not None:
+            self._of_key.setdefault((letter.handler, letter.key), {})[letter.sequence] = None
 
     def read_again(self) -> None:
         """Take the messages anew from their bytes: personal fields may have been erased."""
@@ -80,3 +111,13 @@ class MemoryDeadLetters:
             return
         old, envelope = self._letters[sequence]
         self._letters[sequence] = old.failed_again(settlement.error, settlement.attempts, time()), envelope
+        for later in self._of_key.get((old.handler, old.key), ()) if old.key is not None else ():
+            letter, sent = self._letters[later]
+            if letter.behind is not None and later > sequence:
+                self._letters[later] = letter.parked_behind(sequence), sent
+
+
+def _forget(index: dict[Any, dict[int, None]], key: Any, sequence: int) -> None:
+    del index[key][sequence]
+    if not index[key]:
+        del index[key]

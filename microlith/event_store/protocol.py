@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 
 from microlith.envelope import Envelope
 from microlith.errors import StoreError
-from microlith.event_store.dead_letter import DeadLetter
+from microlith.event_store.dead_letter import DeadLetter, KeyedLetters
 from microlith.event_store.event_copy import EventCopy
 from microlith.event_store.projecting import Projecting, ProjectionState, Reached, Rebuilt
 from microlith.event_store.recorded_event import RecordedEvent
@@ -31,6 +31,7 @@ __all__ = [
     "EventStore",
     "Key",
     "KeyType",
+    "KeyedLetters",
     "PendingCommand",
     "Place",
     "Projecting",
@@ -93,9 +94,11 @@ class Settlement:
         attempts: How often it was tried in all.
         letter: Sequence of the dead letter that was tried again. It is removed when that went well, and has the new
             error and the attempts otherwise; position and checkpoint do not count. None for all others.
+        key: What tells the message's key from the others of its handler, when it failed and its handler has keys.
+        parked: Whether it was not tried, since a dead letter of its key is before it; `error` does not count then.
     """
 
-    __slots__ = ("attempts", "checkpoint", "envelope", "error", "handler", "letter", "position")
+    __slots__ = ("attempts", "checkpoint", "envelope", "error", "handler", "key", "letter", "parked", "position")
 
     def __init__(
         self,
@@ -106,6 +109,9 @@ class Settlement:
         error: str | None = None,
         attempts: int = 1,
         letter: int | None = None,
+        key: str | None = None,
+        *,
+        parked: bool = False,
     ) -> None:
         self.handler = handler
         self.envelope = envelope
@@ -114,6 +120,8 @@ class Settlement:
         self.error = error
         self.attempts = attempts
         self.letter = letter
+        self.key = key
+        self.parked = parked
 
 
 class Place:
@@ -350,6 +358,14 @@ class EventStore(SnapshotStore, Protocol):
             UnknownTypeError: No component declares its type any more.
             PayloadError: It does not fit its class as it is now.
         """
+        ...
+
+    async def keyed_letters(self) -> list[KeyedLetters]:
+        """Sum up the dead letters that have a key, by handler and key."""
+        ...
+
+    async def first_letter(self, handler: str, key: str) -> DeadLetter | None:
+        """Read the first dead letter of a handler's key."""
         ...
 
     async def drop_dead_letter(self, sequence: int) -> bool:

@@ -103,10 +103,18 @@ class Positions:
 
 
 class KeyedQueue:
-    """A lane's queue whose messages have keys. `append`, `popleft` and so on are those of a deque."""
+    """A lane's queue whose messages have keys. `append`, `popleft` and so on are those of a deque.
+
+    Attributes:
+        open: Positions that are not done with, in the queue or with a worker.
+        blocked: Digests of keys with dead letters, and how many each has: what comes is parked behind them.
+        left: Digests of keys of which a message could not be settled: what comes is left for the next start, too.
+    """
 
     def __init__(self, key_of: KeyOf) -> None:
         self.open = Positions()
+        self.blocked: dict[str, int] = {}
+        self.left: set[str] = set()
         self._key_of = key_of
         self._ready: deque[Handling] = deque()
         # A key that is here is taken: one message of it is ready, or with a worker. Most have nothing that waits.
@@ -132,6 +140,30 @@ class KeyedQueue:
         except Exception:
             logger.exception("%s: the key of a message could not be told; it goes without", handling.handler)
             return None
+
+    def digest_of(self, handling: Handling) -> str | None:
+        """Return what a store keeps of a message's key."""
+        key = self.key_of(handling)
+        return None if key is None else digest(key)
+
+    def stands_behind(self, handling: Handling) -> bool:
+        """Tell whether a message must not be handled, since one before it in its key is not done with."""
+        if not (self.blocked or self.left) or handling.letter is not None:
+            return False
+        key = self.digest_of(handling)
+        return key in self.blocked or key in self.left
+
+    def block(self, key: str | None) -> None:
+        """Note that a message of a key has become a dead letter, or is parked behind one."""
+        if key is not None:
+            self.blocked[key] = self.blocked.get(key, 0) + 1
+
+    def unblock(self, key: str) -> bool:
+        """Note that a dead letter of a key is gone; tell whether there are more."""
+        left = self.blocked.pop(key, 0) - 1
+        if left > 0:
+            self.blocked[key] = left
+        return left > 0
 
     def append(self, handling: Handling) -> None:
         """Add a message behind those of its key."""

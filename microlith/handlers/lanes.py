@@ -82,6 +82,10 @@ class Completion(Protocol):
         """Take what a handler returned or raised. What comes back is awaited before the lane goes on."""
         ...
 
+    def park(self, lane: "Lane", handling: Handling) -> None:
+        """Settle a message that is not handled, since one before it in its key is a dead letter."""
+        ...
+
     async def refill(self, lane: "Lane") -> None:
         """Fetch what a lane that is behind has missed."""
         ...
@@ -241,7 +245,7 @@ class Lane:
             slot.handling = handling = queue.popleft()
             if handling.position is not None:
                 self.under_way.add(handling.position)
-            if handling.attempt < 1 and not await self._begin_again(slot, handling):
+            if (handling.attempt < 1 or keyed is not None) and not await self._begins(slot, handling):
                 continue
             value = error = None
             handling.started = slot.started = monotonic()
@@ -270,12 +274,18 @@ class Lane:
                 await asyncio.sleep(0)
                 turn_ends = monotonic() + _TURN
 
-    async def _begin_again(self, slot: Slot, handling: Handling) -> bool:
-        """Count another try; tell whether it may begin."""
-        counted = await self._completion.begin_again(self, handling)
-        if counted is not None:
-            handling.attempt = counted
+    async def _begins(self, slot: Slot, handling: Handling) -> bool:
+        """Park a message that stands behind a dead letter of its key; count another try; tell whether it may begin."""
+        if self.keyed is not None and self.spec.parks and self.keyed.stands_behind(handling):
+            self._completion.park(self, handling)
+            await asyncio.sleep(0)  # there may be thousands
+        elif handling.attempt >= 1:
             return True
+        else:
+            counted = await self._completion.begin_again(self, handling)
+            if counted is not None:
+                handling.attempt = counted
+                return True
         slot.handling = None
         if self.keyed is not None:
             self.keyed.done(handling)

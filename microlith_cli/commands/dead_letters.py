@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from time import time
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
@@ -70,7 +71,8 @@ def dead_letters(context: typer.Context, as_json: Json = False) -> int:
         for row in letters:
             plain.out_json(row)
     elif letters:
-        for line in blocks.columns([_HEAD, *map(_cells, letters)]):
+        heads = {row["sequence"]: row for row in letters}
+        for line in blocks.columns([_HEAD, *(_cells(row, heads) for row in letters)]):
             plain.out(line)
     else:
         plain.err("No dead letters.")
@@ -117,7 +119,7 @@ def retry(
     limit = seconds(timeout, "--timeout")
     _check(typed, every=every, verb="retry")
     with _session() as session:
-        codes = [_retry(session, row, limit) for row in _chosen(_letters(session), typed)]
+        codes = [_retry(session, row, limit, every=every) for row in _chosen(_letters(session), typed)]
     if not codes:
         plain.err("No dead letters.")
     return SAID_NO if SAID_NO in codes else max(codes, default=DONE)
@@ -193,7 +195,7 @@ def _whole(session: Session, row: Row) -> Row:
     return found[0] if found and found[0]["sequence"] == row["sequence"] else row
 
 
-def _retry(session: Session, row: Row, limit: float) -> int:
+def _retry(session: Session, row: Row, limit: float, *, every: bool) -> int:
     """Have one tried again, and tell how that ended."""
     asked = {"verb": "retry_dead_letter", "sequence": row["sequence"], "timeout": limit}
     for reply in session.request(asked, patience=limit + _SLACK):
@@ -201,7 +203,14 @@ def _retry(session: Session, row: Row, limit: float) -> int:
             _told(row, "ok")
             return DONE
         refused = RefusedError(reply["error"], int(reply.get("exit", SAID_NO)))
-        if refused.error.get("type") == "HandlerFailedError":
+        kind = refused.error.get("type")
+        if kind == "UnknownDeadLetterError" and "behind" in row:  # it went on by itself after the one before it
+            _told(row, "ok")
+            return DONE
+        if kind == "ParkedError" and every:
+            _told(row, "parked", refused)
+            return SAID_NO
+        if kind == "HandlerFailedError":
             _told(row, "failed", refused)
             return SAID_NO
         if refused.exit == TIMED_OUT:
@@ -228,14 +237,19 @@ def _sure(letters: Sequence[Row]) -> bool:
     return typer.confirm(f"Drop {plural(len(letters), 'dead letter')} for good?", err=True)
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row, heads: Mapping[Any, Row] = MappingProxyType({})) -> tuple[str, ...]:
+    """Tell a letter in a line; a parked one names the one it stands behind by the id that people type."""
+    head = heads.get(row.get("behind"))
+    error = row["error"] if head is None else f"parked behind {short_id(str(head['id']))}"
     when = ago(datetime.fromisoformat(str(row["time"])).timestamp(), time())
-    told = (short_id(str(row["id"])), when, row["handler"], row["message"], row["attempts"], row["error"])
+    told = (short_id(str(row["id"])), when, row["handler"], row["message"], row["attempts"], error)
     return tuple(map(one_line, told))
 
 
 def _block(row: Row) -> str:
     told = {"message id": row["id"], "correlation id": row["correlationid"], "handler": row["handler"]}
-    told |= {name: row[name] for name in ("time", "attempts", "position", "error", "unreadable") if name in row}
+    told |= {
+        name: row[name] for name in ("time", "attempts", "position", "behind", "error", "unreadable") if name in row
+    }
     payload = blocks.message_block({"type": row["message"], "id": row["id"], "data": row.get("data", {})})
     return "\n".join([payload, "", *blocks.pairs(told)])

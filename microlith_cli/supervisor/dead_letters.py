@@ -102,6 +102,8 @@ def _shown(letter: DeadLetter) -> Line:
         "attempts": letter.attempts,
         "error": letter.error,
     }
+    if letter.behind is not None:
+        line["behind"] = letter.behind
     return line if letter.position is None else line | {"position": letter.position}
 
 

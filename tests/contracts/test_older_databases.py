@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from microlith.event_store.protocol import Settlement
 from microlith.event_store.snapshot import Snapshot
 from microlith.event_store.sqlite import SQLiteEventStore
 from microlith.event_store.sqlite.inspecting import Inspection
@@ -61,3 +62,18 @@ def test_the_first_format_is_looked_into_without_a_change(path):
 
     assert found == (3, 2, (0, []))
     assert Path(path).read_bytes() == before
+
+
+async def test_the_letters_of_the_first_format_have_no_key_and_later_ones_may(stock):
+    first, second = await stock.store.dead_letters()
+    command = (await stock.store.pending_commands())[0].envelope
+    stock.store.settle(Settlement("stock.count", command, error="it broke", key="a"))
+    parked = await stock.pending_command()
+    stock.store.settle(Settlement("stock.count", parked, error="parked", key="a", parked=True))
+    await stock.reopen()
+
+    letters = await stock.store.dead_letters()
+
+    assert [(one.key, one.behind) for one in (first, second)] == [(None, None), (None, None)]
+    assert [(one.key, one.behind) for one in letters[2:]] == [("a", None), ("a", letters[2].sequence)]
+    assert await stock.store.drop_dead_letter(first.sequence)

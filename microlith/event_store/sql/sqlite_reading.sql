@@ -55,8 +55,16 @@ SELECT handler, type, error FROM dead_letters WHERE correlation_id = ? ORDER BY 
 
 -- name: select_dead_letters
 SELECT sequence, handler, position, message_id, correlation_id, component, type, data, error, attempts,
-       time / 1000000.0
+       time / 1000000.0, key, behind
 FROM dead_letters WHERE sequence > ? ORDER BY sequence LIMIT ?
+
+-- name: select_first_letter
+SELECT min(sequence) FROM dead_letters WHERE handler = ? AND key = ?
+
+-- name: select_keyed_letters
+-- The other columns are those of the row with the lowest sequence.
+SELECT handler, key, count(*), min(sequence), behind IS NOT NULL
+FROM dead_letters WHERE key IS NOT NULL GROUP BY handler, key
 
 -- name: select_type_and_time
 SELECT type, time / 1000000.0 FROM events JOIN types USING (kind) WHERE position > ? ORDER BY position LIMIT 1

@@ -99,8 +99,23 @@ CREATE TABLE dead_letters (
     data           BLOB NOT NULL,
     error          TEXT NOT NULL,
     attempts       INTEGER NOT NULL,
-    time           INTEGER NOT NULL
+    time           INTEGER NOT NULL,
+    key            TEXT,
+    behind         INTEGER
 ) STRICT
+
+-- name: columns_of_dead_letters
+SELECT name FROM pragma_table_info('dead_letters')
+
+-- name: add_key_to_dead_letters
+-- Databases made before there were keys.
+ALTER TABLE dead_letters ADD COLUMN key TEXT
+
+-- name: add_behind_to_dead_letters
+ALTER TABLE dead_letters ADD COLUMN behind INTEGER
+
+-- name: create_dead_letters_by_key
+CREATE INDEX IF NOT EXISTS dead_letters_by_key ON dead_letters (handler, key, sequence) WHERE key IS NOT NULL
 
 -- name: create_dead_letters_by_correlation
 CREATE INDEX dead_letters_by_correlation ON dead_letters (correlation_id)

@@ -36,14 +36,26 @@ DELETE FROM finished WHERE handler = ? AND position <= ?
 
 -- name: insert_dead_letters
 INSERT INTO dead_letters
-    (handler, position, message_id, correlation_id, component, type, data, error, attempts, time)
+    (handler, position, message_id, correlation_id, component, type, data, error, attempts, time, key)
 VALUES {rows}
+
+-- name: insert_parked
+INSERT INTO dead_letters
+    (handler, position, message_id, correlation_id, component, type, data, error, attempts, time, key, behind)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, 'parked behind ' || head, 0, ?8, ?9, head
+FROM (SELECT coalesce(min(sequence), 0) AS head FROM dead_letters WHERE handler = ?1 AND key = ?9)
+
+-- name: park_behind
+-- A letter that was parked has failed: those behind it are parked behind it now.
+UPDATE dead_letters SET behind = ?1, error = 'parked behind ' || ?1
+WHERE behind IS NOT NULL AND sequence > ?1
+  AND (handler, key) = (SELECT handler, key FROM dead_letters WHERE sequence = ?1)
 
 -- name: select_dead_letter
 SELECT sequence FROM dead_letters WHERE sequence = ?
 
 -- name: update_dead_letter
-UPDATE dead_letters SET error = ?, attempts = ?, time = ? WHERE sequence = ?
+UPDATE dead_letters SET error = ?, attempts = ?, time = ?, behind = NULL WHERE sequence = ?
 
 -- name: delete_dead_letter
 DELETE FROM dead_letters WHERE sequence = ? RETURNING 1

@@ -141,6 +141,7 @@ class Batch:
         self._finished: dict[tuple[str, int], None] = {}
         self._tried: set[tuple[str, str]] = set()
         self._dead_values: list[Any] = []
+        self._parked: list[Sequence[Any]] = []
         self._letters = LetterPlan(session)
         self._snapshots: dict[tuple[str, str], Snapshot | None] = {}
         self._suspects = suspects
@@ -218,7 +219,9 @@ class Batch:
         for handler, message_id in self._tried:
             session.named("delete_attempts", handler, message_id)
         if self._dead_values:
-            session.insert("insert_dead_letters", self._dead_values, 10)
+            session.insert("insert_dead_letters", self._dead_values, 11)
+        for values in self._parked:
+            session.named("insert_parked", *values)
         self._letters.write()
         for (stream, owner), snapshot in self._snapshots.items():
             if snapshot is None:
@@ -341,6 +344,9 @@ class Batch:
             self._bury(settlement, settlement.error, letter or b"null")
 
     def _settle_letter(self, settlement: Settlement, sequence: int) -> None:
+        tried = settlement.handler, settlement.envelope.message_id
+        if tried in self._state.tried:
+            self._tried.add(tried)
         if settlement.error is None:
             self._letters.remove(sequence)
         else:
@@ -362,7 +368,7 @@ class Batch:
     def _bury(self, settlement: Settlement, error: str, letter: bytes) -> None:
         envelope = settlement.envelope
         entry = self._types.of(type(envelope.message))
-        self._dead_values += (
+        message = (
             settlement.handler,
             settlement.position,
             storable(envelope.message_id),
@@ -370,10 +376,12 @@ class Batch:
             entry.component,
             entry.name,
             letter,
-            storable(error),
-            settlement.attempts,
-            round(time() * MICROSECONDS),
         )
+        moment = round(time() * MICROSECONDS)
+        if settlement.parked:
+            self._parked.append((*message, moment, settlement.key))
+        else:
+            self._dead_values += (*message, storable(error), settlement.attempts, moment, settlement.key)
 
     def _write_checkpoints(self) -> None:
         session, state = self._session, self._state

@@ -37,3 +37,4 @@ class LetterPlan:
             named("delete_dead_letter", sequence)
         for sequence, (error, attempts) in self._failed.items():
             named("update_dead_letter", error, attempts, round(time() * MICROSECONDS), sequence)
+            named("park_behind", sequence)

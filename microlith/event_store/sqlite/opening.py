@@ -82,7 +82,11 @@ def _create(session: Session) -> None:
 
 
 def _complete_and_register(session: Session, types: MessageTypes) -> None:
-    for text in statements("sqlite_schema.sql").values():
+    schema = statements("sqlite_schema.sql")
+    if ("key",) not in session.run(schema["columns_of_dead_letters"]):
+        session.run(schema["add_key_to_dead_letters"])
+        session.run(schema["add_behind_to_dead_letters"])
+    for text in schema.values():
         if "IF NOT EXISTS" in text:  # tables that databases of an earlier version do not have
             session.run(text)
     for entry in types:

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from microlith.errors import CorruptionError, StoreUnavailableError
-from microlith.event_store.protocol import DeadLetter, RecordedEvent
+from microlith.event_store.protocol import DeadLetter, KeyedLetters, RecordedEvent
 from microlith.event_store.records import Decoding, StoredEvent
 from microlith.event_store.sqlite.codec import (
     ChainCheck,
@@ -213,6 +213,15 @@ class LogReader:
         """Read dead letters in the order of failing."""
         rows = self._run(self._sql["select_dead_letters"], (after, limit))
         return [DeadLetter(*row) for row in rows]
+
+    def first_letter(self, handler: str, key: str) -> DeadLetter | None:
+        """Read the first dead letter of a handler's key."""
+        sequence = self._run(self._sql["select_first_letter"], (handler, key))[0][0]
+        return None if sequence is None else self.dead_letters(sequence - 1, 1)[0]
+
+    def keyed_letters(self) -> list[KeyedLetters]:
+        """Sum up the dead letters that have a key."""
+        return [KeyedLetters._make(row) for row in self._run(self._sql["select_keyed_letters"], ())]
 
     def check_structure(self) -> None:
         """Check the file itself: its pages, and that every index says what its table says.

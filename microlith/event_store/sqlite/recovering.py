@@ -83,6 +83,7 @@ def _bury(writer: Writer, error: Exception, sequence: int, attempts: int, stored
             storable(f"{type(error).__name__}: {error}"),
             attempts,
             round(time() * MICROSECONDS),
+            None,
         )
         writer.session.insert("insert_dead_letters", list(values), len(values))
 

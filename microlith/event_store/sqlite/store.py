@@ -26,6 +26,7 @@ from microlith.event_store.protocol import (
     Acceptance,
     DeadLetter,
     Done,
+    KeyedLetters,
     PendingCommand,
     Projecting,
     ProjectionState,
@@ -260,6 +261,14 @@ class SQLiteEventStore(SQLiteSnapshots):
     async def dead_message(self, letter: DeadLetter) -> Envelope[Message]:
         """Read the message of a dead letter in its envelope."""
         return dead_letters.message_of(letter, self._reader, self._readers, self._writer.state.numbered, self._types)
+
+    async def keyed_letters(self) -> list[KeyedLetters]:
+        """Sum up the dead letters that have a key."""
+        return self._reader.keyed_letters()
+
+    async def first_letter(self, handler: str, key: str) -> DeadLetter | None:
+        """Read the first dead letter of a handler's key."""
+        return self._reader.first_letter(handler, key)
 
     async def drop_dead_letter(self, sequence: int) -> bool:
         """Remove a dead letter; tell whether there was one."""

@@ -19,6 +19,7 @@ from microlith.testing.event_store_contract.appending import AppendingContract
 from microlith.testing.event_store_contract.burying import BuryingContract
 from microlith.testing.event_store_contract.erasing import ErasingContract
 from microlith.testing.event_store_contract.following import FollowingContract
+from microlith.testing.event_store_contract.parking import ParkingContract
 from microlith.testing.event_store_contract.placing import PlacingContract
 from microlith.testing.event_store_contract.projecting import ProjectingContract
 from microlith.testing.event_store_contract.racing import RacingContract
@@ -35,6 +36,7 @@ __all__ = ["EventStoreContract", "StoreUnderTest"]
 class EventStoreContract(
     AppendingContract,
     PlacingContract,
+    ParkingContract,
     SettlingContract,
     BuryingContract,
     ErasingContract,

@@ -149,3 +149,29 @@ def test_payload_of_a_dead_letter_is_masked(tool):
 
     assert row["data"]["password"] == "***"
     assert "hunter22" not in shown.out + shown.err
+
+
+def test_parked_ones_name_their_head_and_go_on_after_it(tool):
+    path = tool.folder / "shop/auth/handlers/all.py"
+    path.write_text(
+        path.read_text("utf-8").replace("@auth.handles(FailCommand)", '@auth.handles(FailCommand, key="text")'), "utf-8"
+    )
+    head, second, third = (fail(tool, "same") for _ in range(3))
+
+    listed = tool("dead-letters").out
+    rows = tool("dead-letters", "--json").lines
+    refused = tool("dead-letters", "retry", second)
+    shown = tool("dead-letters", "show", second).out
+    failed = tool("dead-letters", "retry", "--all")
+    mend(tool)
+    worked = tool("dead-letters", "retry", head)
+
+    assert listed.count(f"parked behind {head[-8:]}") == 2
+    assert [(row["attempts"], row.get("behind")) for row in rows] == [(1, None), (0, 1), (0, 1)]
+    assert refused.code == 1
+    assert f"Dead letter 2 is parked behind dead letter 1 ({head[-8:]})" in refused.err
+    assert "behind" in shown
+    assert failed.code == 1
+    assert [line.split()[3] for line in failed.out.splitlines()] == ["failed", "parked", "parked"]
+    assert (worked.code, worked.out.split()[-1]) == (0, "ok")
+    assert tool("dead-letters").code == 1, third
