@@ -18,6 +18,7 @@ from microlith.errors import MicrolithError
 from microlith.event_store.protocol import RecordedEvent
 from microlith.event_store.sqlite.inspecting import Inspection
 from microlith.event_store.sqlite.reading import LogReader
+from microlith.privacy.keys import KeyRing, NoKeys
 from microlith.serialization import MessageTypes
 from microlith_cli.errors import DONE, NothingRunsError, ToolError, UnknownNameError
 from microlith_cli.event_log import asking
@@ -44,6 +45,8 @@ class RestingSession:
     def __init__(self, project: Project, say: Callable[[str], None]) -> None:
         os.chdir(project.root)  # as under `run`: relative paths mean the same
         self._name, self._types, url = _imported(project, say)
+        if self._types.personal:
+            self._types.keys = KeyRing(NoKeys())
         path = store_path(url, project.root)
         self._inspection = Inspection(path) if path.exists() else None
         self._log = _Log(self._inspection, self._types)

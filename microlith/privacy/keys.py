@@ -12,7 +12,7 @@ from hashlib import blake2b
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from microlith.errors import StoreError
+from microlith.errors import MicrolithError, StoreError
 
 if TYPE_CHECKING:
     from microlith.privacy.sealing import Key
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 REMEMBERED = 10_000
 """How many keys are remembered at most."""
 _TAG_BYTES = 16
+
+
+class KeysClosedError(MicrolithError):
+    """A message with personal fields is written or read where no store with its keys is open."""
+
+    def __init__(self, type_name: str) -> None:
+        super().__init__(
+            f"{type_name} has personal fields, and no store with their keys is open.",
+            hint="Write and read such messages while the application runs.",
+        )
 
 
 class MissingKeyError(StoreError):
@@ -80,6 +90,7 @@ class KeyRing:
     """The keys of an open store; those used lately lie in memory. Any thread may ask.
 
     Attributes:
+        hidden: Whether it opens nothing, see `NoKeys`.
         fresh: Keys that were made and not kept yet, by subject.
         erasures: Odd from the beginning of an erasure to its end; grows with both.
     """
@@ -87,6 +98,7 @@ class KeyRing:
     def __init__(self, place: KeyPlace) -> None:
         self.fresh: dict[str, Key] = {}
         self.erasures = 0
+        self.hidden = isinstance(place, NoKeys)
         self._place = place
         self._by_subject: dict[str, Key] = {}
         self._by_id: dict[bytes, Key] = {}
@@ -230,6 +242,18 @@ class KeysInMemory:
     def finish(self) -> None:
         """Note that no erasure is unfinished."""
         self.unfinished = False
+
+
+class NoKeys(KeysInMemory):
+    """Stands for keys that are not to be used: every sealed field reads as erased.
+
+    For whoever shows a log and masks those fields anyhow.
+    """
+
+    def is_destroyed(self, key_id: bytes) -> bool:
+        """Say so of every key."""
+        del key_id
+        return True
 
 
 def _new_key() -> "Key":

@@ -10,20 +10,10 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from microlith.errors import MicrolithError, PayloadError, UnsafePayloadError
-from microlith.privacy.keys import KeyRing
+from microlith.errors import PayloadError, UnsafePayloadError
+from microlith.privacy.keys import KeyRing, KeysClosedError
 from microlith.privacy.marking import ERASED, MARK, SEALED, Fields
 from microlith.privacy.sealing import key_id_of
-
-
-class KeysClosedError(MicrolithError):
-    """A message with personal fields is written or read where no store with its keys is open."""
-
-    def __init__(self, type_name: str) -> None:
-        super().__init__(
-            f"{type_name} has personal fields, and no store with their keys is open.",
-            hint="Write and read such messages while the application runs.",
-        )
 
 
 def seal_payload(raw: bytes, fields: Fields, keys: KeyRing | None, message_id: str, type_name: str) -> bytes:

@@ -64,7 +64,8 @@ WORDS = {
     "trace diff": ("--json", "--help"),
     "trace export": ("--redact", "--force", "--help"),
     "trace import": ("--json", "--help"),
-    "events": ("list", "show", "export", "import", "verify", "--help"),
+    "events": ("erase", "list", "show", "export", "import", "verify", "--help"),
+    "events erase": ("--dry-run", "--yes", "--json", "--help"),
     "events list": (
         *("--stream", "--type", "--after", "--limit", "--filter", "--follow"),
         *("--reveal", "--json", "--help"),

@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
-from microlith.errors import PayloadError, StoreError, UnknownTypeError
+from microlith.errors import MicrolithError
 from microlith.event_store.protocol import RecordedEvent
 from microlith.event_store.records import MICROSECONDS
-from microlith.payloads import redact
-from microlith.privacy.payload import KeysClosedError
+from microlith.payloads import MASK, redact
+from microlith.privacy.marking import MARK, SEALED
 from microlith.serialization import MessageTypes, shown_fields
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -62,7 +62,8 @@ class EventLines:
         if self._reveal:
             parts.append(f',"data":{event.data.decode()}}}')
         else:
-            parts.append(_masked(event))
+            keys = self._types.keys
+            parts.append(_masked(event, hidden=keys is not None and keys.hidden))
         return "".join(parts)
 
     def _name(self, component: str, name: str) -> tuple[str, str]:
@@ -78,11 +79,13 @@ def written_time(microseconds: int) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _masked(event: RecordedEvent) -> str:
-    """Write the end of a masked line. What nobody can read, or open, is not shown."""
+def _masked(event: RecordedEvent, *, hidden: bool) -> str:
+    """Write the end of a masked line. Without its class nobody knows what in a payload is secret: it is not shown."""
     shown: dict[str, Any]
     try:
         shown = shown_fields(event.message)
-    except (UnknownTypeError, PayloadError, KeysClosedError, StoreError) as error:
+        if hidden and MARK in event.data:  # sealed, perhaps erased: without keys nobody can tell
+            shown |= {name: MASK for name in from_json(event.data).get(SEALED, ()) if name in shown}
+    except MicrolithError as error:
         return f',"masked":true,"unreadable":{_quoted(str(error))}}}'
     return f',"masked":true,"data":{to_json(shown).decode()}}}'

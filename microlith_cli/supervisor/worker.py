@@ -21,6 +21,7 @@ from microlith_cli.errors import DONE, SAID_NO, TIMED_OUT, WRONG_USAGE, ToolErro
 from microlith_cli.filtering import compile_filter
 from microlith_cli.supervisor import dead_letters, event_pages, examining, schedules
 from microlith_cli.supervisor.dispatching import dispatch
+from microlith_cli.supervisor.erasing import erased
 
 logger = logging.getLogger("microlith")
 
@@ -29,7 +30,7 @@ Reply = Callable[[Line], None]
 
 CATALOG = "catalog.json"
 _VERBS = ("dispatch", "describe", "follow", "list", "rebuild", "status", "store", "verify")
-_ONE_ANSWER = {**dead_letters.VERBS, **event_pages.VERBS, **schedules.VERBS}
+_ONE_ANSWER = {**dead_letters.VERBS, **event_pages.VERBS, **schedules.VERBS, "erase": erased}
 _PROGRESS_SECONDS = 0.05
 _WRONG = ("PayloadError", "UnknownTypeError", "AmbiguousTypeError", "WrongBusError")
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from microlith.errors import MicrolithError
 from microlith.event_store.event_copy import EventCopy
 from microlith.payloads import MAX_BYTES, MAX_DEPTH, depth_of
-from microlith.privacy.payload import KeysClosedError
+from microlith.privacy.keys import KeysClosedError
 from microlith.serialization import MessageTypes
 from microlith_cli.errors import UnsafeJsonError, UsageError
 from microlith_cli.event_log.lines import EPOCH

@@ -10,9 +10,8 @@ from pydantic import BaseModel, Field, SecretStr, field_validator
 from microlith import Command, Component, Decider, Event, Microlith, Personal, Response, WiringError
 from microlith.errors import PayloadError, UnsafePayloadError
 from microlith.payloads import scrub
-from microlith.privacy.keys import REMEMBERED, KeyRing, KeysInMemory, MissingKeyError
+from microlith.privacy.keys import REMEMBERED, KeyRing, KeysClosedError, KeysInMemory, MissingKeyError
 from microlith.privacy.marking import PersonalFieldError, personal_fields
-from microlith.privacy.payload import KeysClosedError
 from microlith.serialization import MessageTypes, hidden_values, shown_fields
 
 

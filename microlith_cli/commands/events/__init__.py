@@ -13,6 +13,7 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 
+from microlith_cli.commands.events.erase import erase
 from microlith_cli.console import plain
 from microlith_cli.console.event_rows import event_block, event_row
 from microlith_cli.console.ink import Ink, plural
@@ -42,6 +43,9 @@ def events(context: typer.Context) -> None:
     """Look at the event log, check it, export and import it."""
     if context.invoked_subcommand is None:
         raise UsageError("What about the events?", hint="`microlith events list` shows the newest.")
+
+
+command.command(short_help="Erase somebody's personal fields, for good.")(erase)
 
 
 @command.command("list", short_help="List events, the newest last.")

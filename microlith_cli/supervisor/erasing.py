@@ -1,0 +1,39 @@
+"""The verb that erases subjects, or counts what is stored about them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from microlith import Microlith
+from microlith_cli.errors import DONE, UsageError
+
+Line = dict[str, Any]
+
+MOST_SUBJECTS = 1000
+
+
+async def erased(app: Microlith, request: Mapping[str, Any]) -> Line:
+    """Erase subjects and say what was found; with `dry_run`, only say it.
+
+    Raises:
+        UnknownSubjectError: Nothing is stored for one of them; nothing was erased.
+    """
+    subjects = request.get("subjects")
+    if (
+        not isinstance(subjects, list)
+        or not 0 < len(subjects) <= MOST_SUBJECTS
+        or not all(isinstance(one, str) and one for one in subjects)
+    ):
+        raise UsageError(f"`subjects` is a list of names, at least one and at most {MOST_SUBJECTS}.")
+    found = await app.erase(*dict.fromkeys(subjects), dry_run=request.get("dry_run") is not False)
+    shown: Line = {
+        "subjects": list(found.subjects),
+        "events": found.events,
+        "commands": found.commands,
+        "dead_letters": found.dead_letters,
+        "plain": found.plain,
+        "projections": list(found.projections),
+        "elsewhere": list(found.elsewhere),
+        "stopped": dict(found.stopped),
+        "done": found.done,
+    }
+    return {"erasure": shown, "end": True, "exit": DONE}
