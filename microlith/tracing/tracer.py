@@ -282,8 +282,13 @@ class Tracer:
         return fact
 
     def _scheduled_fact(self, envelope: Envelope[Any], due: float, name: str | None) -> Fact:
-        shown = self._types.cloud_event(envelope, self._source)
-        data = {"message": shown["type"], "messageid": envelope.message_id, "due": iso(due), "payload": shown["data"]}
+        entry = self._types.of(type(envelope.message))
+        data = {
+            "message": self._types.shown(entry),
+            "kind": entry.kind,
+            "messageid": envelope.message_id,
+            "due": iso(due),
+        }
         fact = self._fact("microlith.scheduled", envelope.time, data | ({"name": name} if name else {}))
         fact["id"] = f"{envelope.message_id}/scheduled"
         return fact | _place(envelope.correlation_id, envelope.causation_id)

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from math import inf
 
 from microlith_cli.causation.nodes import (
+    CANCELLED,
     HANDLED,
+    SCHEDULED,
     STARTED,
     Fact,
     Handling,
@@ -22,6 +24,9 @@ from microlith_cli.causation.nodes import (
     moment,
     read_handling,
     read_message,
+    read_schedule,
+    scheduled_id,
+    scheduled_name,
     takers,
 )
 
@@ -111,11 +116,14 @@ def build_tree(correlation_id: str, facts: Iterable[Fact]) -> Tree:
     """Build the tree of one correlation; facts of others are not looked for."""
     messages: dict[str, Message] = {}
     handlings: dict[tuple[str, str, int], Handling] = {}
+    named: dict[str, Message] = {}
     for fact in facts:
         if fact.get("type") in (HANDLED, STARTED):
             _take_handling(fact, messages, handlings)
         elif "bus" in fact:
             _take_message(fact, messages)
+        elif fact.get("type") in (SCHEDULED, CANCELLED):
+            _take_schedule(fact, messages, named)
     for message in messages.values():
         _order(message)
     tree = Tree(correlation_id)
@@ -130,6 +138,24 @@ def _take_message(fact: Fact, messages: dict[str, Message]) -> None:
     if not identifier or (known is not None and known.kind):
         return  # told twice: the first time counts
     read_message(fact, messages.setdefault(identifier, Message(identifier)))
+
+
+def _take_schedule(fact: Fact, messages: dict[str, Message], named: dict[str, Message]) -> None:
+    """Note a message that is to be sent later; it stands in the tree until it was sent, and for ever when cancelled.
+
+    `named` holds the newest schedule of each name: a later one of that name takes its place.
+    """
+    identifier, name = scheduled_id(fact), scheduled_name(fact)
+    if fact.get("type") == CANCELLED:
+        cancelled = messages.get(identifier) or named.pop(name, None)
+        if cancelled is not None:
+            cancelled.cancelled = True
+    elif identifier and identifier not in messages:
+        read_schedule(fact, messages.setdefault(identifier, Message(identifier)))
+        if name in named:
+            named[name].cancelled = True
+        if name:
+            named[name] = messages[identifier]
 
 
 def _take_handling(fact: Fact, messages: dict[str, Message], handlings: dict[tuple[str, str, int], Handling]) -> None:
@@ -170,7 +196,7 @@ def _link(messages: dict[str, Message], tree: Tree) -> None:
         if message.cause is not None and message.cause in messages and message.cause != message.id:
             below.setdefault(message.cause, []).append(message)
         else:
-            (tree.roots if message.kind and message.cause is None else tree.orphans).append(message)
+            (tree.roots if (message.kind or message.due) and message.cause is None else tree.orphans).append(message)
     for siblings in (tree.roots, tree.orphans, *below.values()):
         siblings.sort(key=lambda message: inf if message.time is None else message.time)
     seen: set[str] = set()

@@ -12,6 +12,8 @@ Fact = Mapping[str, Any]
 
 HANDLED = "microlith.handled"
 STARTED = "microlith.started"
+SCHEDULED = "microlith.scheduled"
+CANCELLED = "microlith.cancelled"
 _FAILURES = frozenset({"failed", "timeout"})
 
 
@@ -73,6 +75,8 @@ class Message:
         cause: The message id of its parent; None for a first message.
         handlings: In the order of their beginning.
         sent: What it caused, where it is not known by which handler.
+        due: When it is to be sent, for one that is scheduled and was not sent yet.
+        cancelled: Whether its schedule was cancelled.
     """
 
     id: str
@@ -88,6 +92,8 @@ class Message:
     cause: str | None = None
     handlings: list[Handling] = field(default_factory=list)
     sent: "list[Message]" = field(default_factory=list, repr=False)
+    due: str = ""
+    cancelled: bool = False
 
     @property
     def unhandled(self) -> bool:
@@ -167,6 +173,25 @@ def read_message(fact: Fact, message: Message) -> None:
     message.position = _whole(fact.get("position"))
     message.data = fact.get("data")
     message.cause = cause_of(fact) or None
+
+
+def read_schedule(fact: Fact, message: Message) -> None:
+    """Take down what one fact says of a message that is to be sent later."""
+    data = _mapping(fact.get("data"))
+    message.type = _text(data.get("message"))
+    message.due = _text(data.get("due")) or "?"
+    message.time = moment(fact.get("time"))
+    message.cause = cause_of(fact) or None
+
+
+def scheduled_id(fact: Fact) -> str:
+    """Return the id of the message that a fact about a schedule means; empty when it does not say."""
+    return _text(_mapping(fact.get("data")).get("messageid"))
+
+
+def scheduled_name(fact: Fact) -> str:
+    """Return the name that a fact about a schedule means; empty when it does not say."""
+    return _text(_mapping(fact.get("data")).get("name"))
 
 
 def id_of(fact: Fact) -> str:

@@ -248,6 +248,8 @@ def _merged(message: Message) -> bool:
 
 
 def _remark(message: Message) -> str:
+    if not message.kind and message.due:
+        return "cancelled before it was due" if message.cancelled else f"scheduled for {one_line(message.due)[:19]}Z"
     if not message.kind:
         return "not in the trace log"
     if message.step_of:
