@@ -34,11 +34,12 @@ TABLE = (
         "List messages that are to be sent later; cancel them.",
         "microlith_cli.commands.schedules:command",
     ),
+    ("bench", "Send one message many times, and tell how long it takes.", "microlith_cli.commands.dispatch.bench:run"),
     ("demo", "Try microlith in a folder of its own, in one minute.", "microlith_cli.commands.demo:command"),
     ("completion", "Print the completion script of a shell.", "microlith_cli.commands.completion:run"),
 )
 
-RAW = frozenset({"dispatch", "trace", "completion"})
+RAW = frozenset({"bench", "dispatch", "trace", "completion"})
 
 GLOBAL_OPTIONS = ("-C", "-q", "--quiet", "-v", "--verbose", "--color", "--version", "--help")
 
@@ -59,6 +60,10 @@ WORDS = {
         *("--wait", "--all", "--fail-on", "--timeout", "--quiet-for", "--after", "--at", "--data", "--from", "--edit"),
         *("--batch", "--concurrency"),
         *("--once", "--attach", "--reveal", "--json", "--help"),
+    ),
+    "bench": (
+        *("--count", "--concurrency", "--wait", "--all", "--fail-on", "--timeout", "--quiet-for", "--data"),
+        *("--once", "--attach", "--json", "--help"),
     ),
     "trace": ("diff", "export", "import", "--follow", "--filter", "--format", "--limit", "--json", "--help"),
     "trace diff": ("--json", "--help"),
@@ -123,6 +128,7 @@ Commands:
   config        Show every setting, and where it came from.
   dead-letters  List messages that failed for good; retry or drop them.
   schedules     List messages that are to be sent later; cancel them.
+  bench         Send one message many times, and tell how long it takes.
   demo          Try microlith in a folder of its own, in one minute.
   completion    Print the completion script of a shell.
 

@@ -127,7 +127,7 @@ def _candidates(before: list[str], current: str) -> Candidates:
     if rest and f"{command} {rest[0]}" in WORDS:
         command = f"{command} {rest.pop(0)}"
     words = [(word, "") for word in WORDS.get(command, ())]
-    if command == "dispatch":
+    if command in {"dispatch", "bench"}:
         return _for_dispatch(folder, rest, current, words)
     fitting = [(word, said) for word, said in words if current.startswith("-") or not (rest or word.startswith("-"))]
     return [*fitting, *_names(command, folder, rest)]

@@ -26,6 +26,8 @@ def run(arguments: list[str]) -> int:
 
         return show_help(given)
     wish = read_wish(given)
+    if given.has("--concurrency") and not given.has("--batch"):
+        raise UsageError("--concurrency needs --batch.")
     if given.has("--batch"):
         return _send_batch(given, wish)
     project = find_project()

@@ -5,7 +5,7 @@ A line that cannot be sent is an error like any other; the rest goes on.
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,33 +75,61 @@ def run_batch(session: Session, wish: Wish, source: str, at_once: int) -> int:
     """Send every line of a file or of stdin; returns the exit code."""
     catalog = only_reply(session, {"verb": "list"})["catalog"]
     entry = message_named(catalog, wish.type_name) if wish.type_name else None
+
+    def requests(lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, dict[str, Any] | ToolError]]:
+        for number, line in lines:
+            try:
+                yield number, _request(wish, catalog, entry, line)
+            except ToolError as error:
+                yield number, error
+
+    with ExitStack() as stack:
+        file = _open(source, stack)
+        outcome, seconds = send_many(session, requests(_lines(file)), at_once, wish.timeout, told=True)
+    show_summary(outcome.summary(seconds))
+    return outcome.exit
+
+
+def send_many(
+    session: Session,
+    numbered: Iterable[tuple[int, dict[str, Any] | ToolError]],
+    at_once: int,
+    timeout: float,
+    *,
+    told: bool,
+) -> tuple[Outcome, float]:
+    """Send requests, some at a time; returns what came of them, and the seconds it took.
+
+    Args:
+        session: Whom to ask.
+        numbered: Each request, or why it is none, with its number in errors.
+        at_once: How many are under way at a time.
+        timeout: Seconds each of them may wait.
+        told: Whether messages that were waited for are written, as JSON.
+    """
     outcome = Outcome()
     begun: dict[int, tuple[int, float]] = {}
     problems: dict[int, Mapping[str, Any]] = {}
     started = monotonic()
 
-    def requests(lines: Iterator[tuple[int, bytes]]) -> Iterator[dict[str, Any]]:
-        for number, line in lines:
-            try:
-                request = _request(wish, catalog, entry, line)
-            except ToolError as error:
-                outcome.fail(number, str(error), error.exit)
+    def requests() -> Iterator[dict[str, Any]]:
+        sent = 0
+        for number, request in numbered:
+            if isinstance(request, ToolError):
+                outcome.fail(number, str(request), request.exit)
             else:
-                begun[len(begun)] = (number, monotonic())
+                begun[sent] = (number, monotonic())
+                sent += 1
                 yield request
 
-    with ExitStack() as stack:
-        file = _open(source, stack)
-        replies = session.requests(requests(_lines(file)), at_once=at_once, patience=wish.timeout + GRACE)
-        for number, reply in replies:
-            if "matched" in reply and plain.settings.as_json:
-                plain.out_json(reply["matched"])
-            if "error" in reply:
-                problems[number] = reply["error"]
-            if reply.get("end"):
-                _note(outcome, *begun[number], reply, problems.pop(number, None))
-    _show(outcome.summary(monotonic() - started))
-    return outcome.exit
+    for number, reply in session.requests(requests(), at_once=at_once, patience=timeout + GRACE):
+        if "matched" in reply and told and plain.settings.as_json:
+            plain.out_json(reply["matched"])
+        if "error" in reply:
+            problems[number] = reply["error"]
+        if reply.get("end"):
+            _note(outcome, *begun.pop(number), reply, problems.pop(number, None))
+    return outcome, monotonic() - started
 
 
 def _request(wish: Wish, catalog: Mapping[str, Any], entry: Mapping[str, Any] | None, line: bytes) -> dict[str, Any]:
@@ -156,7 +184,8 @@ def _percentile(values: list[float], share: int) -> float:
     return ordered[max(0, -(-len(ordered) * share // 100) - 1)]
 
 
-def _show(summary: dict[str, Any]) -> None:
+def show_summary(summary: dict[str, Any]) -> None:
+    """Write the figures, and what went wrong."""
     if plain.settings.as_json:
         plain.out_json({"summary": summary})
         return

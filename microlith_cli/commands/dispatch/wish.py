@@ -95,8 +95,6 @@ def read_wish(given: Options) -> Wish:
                 )
     if given.has("--all") and not given.all("--wait"):
         raise UsageError("--all needs at least one --wait.")
-    if given.has("--concurrency") and not given.has("--batch"):
-        raise UsageError("--concurrency needs --batch.")
     mode: Mode = "once" if given.has("--once") else "attach" if given.has("--attach") else "auto"
     timeout, quiet = given.one("--timeout"), given.one("--quiet-for")
     named = bool(given.rest) and not given.rest[0].startswith("-")

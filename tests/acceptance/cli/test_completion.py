@@ -35,9 +35,9 @@ def complete(tool: Tool, *words: str, shell: str = "bash") -> list[str]:
         (["list", "au"], ["auth"]),
         (["dispatch", "LoginC"], ["LoginCommand"]),
         (["dispatch", "CurrentUser"], ["CurrentUserRequest"]),
-        (["dispatch", "LoginCommand", "--e"], ["--email"]),
-        (["dispatch", "auth.LoginCommand", "--e"], ["--email"]),
-        (["dispatch", "LoginCommand", "--email", "a", "--e"], []),
+        (["dispatch", "LoginCommand", "--em"], ["--email"]),
+        (["dispatch", "auth.LoginCommand", "--em"], ["--email"]),
+        (["dispatch", "LoginCommand", "--email", "a", "--em"], []),
         (["dispatch", "LoginCommand", "--wait", "User"], ["UserLoggedInEvent"]),
         (["dispatch", "LoginCommand", "--fail-on", "LoginE"], ["LoginErrorRaised"]),
         (["dispatch", "EchoCommand", "--address."], ["--address.city", "--address.zip-code"]),
@@ -148,6 +148,6 @@ def test_completion_answers_within_its_budget(attached):
 
 def cpu_seconds(tool: Tool) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert complete(tool, "dispatch", "LoginCommand", "--e") == ["--email"]
+    assert complete(tool, "dispatch", "LoginCommand", "--em") == ["--email"]
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -133,3 +133,30 @@ def test_what_makes_no_sense_is_refused(tool, arguments):
 
     assert ended.code in {1, 2}
     assert any(line.startswith("error ") for line in ended.err.splitlines())
+
+
+def test_bench_sends_one_message_many_times_and_tells_the_percentiles(tool):
+    ended = tool("bench", "CurrentUserRequest", "--id", "7", "--count", "300", "--concurrency", "16", "--json")
+
+    (line,) = ended.lines
+    summary = line["summary"]
+    assert (ended.code, summary["sent"], summary["ok"]) == (0, 300, 300)
+    assert 0 < summary["ms"]["p50"] <= summary["ms"]["p99"]
+
+
+def test_bench_counts_what_fails_and_ends_like_dispatch(tool):
+    failed = tool("bench", "FailCommand", "--count", "5", "--wait", "NeverEvent")
+    late = tool(
+        "bench", "SlowCommand", "--seconds", "9", "--count", "2", "--wait", "SlowDoneEvent", "--timeout", "100ms"
+    )
+
+    assert (failed.code, late.code) == (1, 3)
+    assert "5 sent  0 ok  5 failed" in failed.out
+
+
+@pytest.mark.parametrize("arguments", [(), ("Nope",), ("FailCommand", "--count", "0"), ("FailCommand", "--frob", "1")])
+def test_bench_refuses_what_cannot_be_meant(tool, arguments):
+    ended = tool("bench", *arguments)
+
+    assert ended.code == 2
+    assert any(line.startswith("error ") for line in ended.err.splitlines())
