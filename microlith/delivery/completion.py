@@ -168,7 +168,7 @@ class HandlerCompletion:
                 if self._delivery.middleware:
                     envelope = self._passed(envelope)
             outgoing.append((envelope, route))
-        if later or len(outgoing) < len(held):
+        if later or len(outgoing) < len(held) or (decision is not None and decision.clears):
             self._change(handling, later, decision)
         return outgoing if len(outgoing) < 2 else _each_once(outgoing)
 
@@ -188,6 +188,8 @@ class HandlerCompletion:
         if decision is not None and decision.step is not None:
             scope = decision.stream
         handling.changes = [receipt.change for receipt in handling.outbox or () if receipt.change is not None]
+        if decision is not None and decision.clears:
+            handling.changes.append(Cancelling(scope))
         for one in later:
             if isinstance(one, Cancelled):
                 handling.changes.append(Cancelling(scope, one.name, one.message_id))

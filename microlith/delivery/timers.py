@@ -174,7 +174,7 @@ class Timers:
         tracer, duplicates = self._delivery.tracer, committed.duplicates
         for change in changes:
             if isinstance(change, Cancelling):
-                if handled is not None:
+                if handled is not None and not (change.name is None and change.message_id is None):
                     tracer.cancelled(handled.correlation_id, handled.message_id, change.name, change.message_id)
             elif change.envelope.message_id not in duplicates:
                 tracer.scheduled(change.envelope, change.due, change.name)

@@ -25,6 +25,7 @@ class MemorySchedules:
         self._types = types
         self._by_id: dict[str, Schedule] = {}
         self._by_name: dict[tuple[str, str], str] = {}
+        self._by_scope: dict[str, dict[str, None]] = {}
         # One heap for each clock they go by: the wall clock, and the steady one.
         self._heaps: tuple[list[tuple[float, int, str]], ...] = ([], [])
         self._sequence = 0
@@ -68,6 +69,10 @@ class MemorySchedules:
             return False
         if schedule.name is not None:
             del self._by_name[schedule.scope, schedule.name]
+        scope = self._by_scope[schedule.scope]
+        del scope[message_id]
+        if not scope:
+            del self._by_scope[schedule.scope]
         heap = self._heaps[schedule.steady]
         if len(heap) > _SMALL and len(heap) > 2 * len(self._by_id):
             heap[:] = [place for place in heap if self._is_live(place)]
@@ -128,10 +133,15 @@ class MemorySchedules:
             open=_opening(self._types, envelope, data) if entry.personal else _holding(envelope),
         )
         self._by_id[envelope.message_id] = schedule
+        self._by_scope.setdefault(scheduling.scope, {})[envelope.message_id] = None
         heappush(self._heaps[scheduling.steady], (scheduling.due, schedule.sequence, envelope.message_id))
 
     def _cancel(self, cancelling: Cancelling) -> None:
         message_id = cancelling.message_id
+        if message_id is None and cancelling.name is None:
+            for one in list(self._by_scope.get(cancelling.scope, ())):
+                self.remove(one)
+            return
         if message_id is None:
             message_id = self._by_name.get((cancelling.scope, cancelling.name or ""), "")
         self.remove(message_id)

@@ -53,7 +53,7 @@ class Cancelling:
     """A schedule to forget, if it is still there.
 
     Attributes:
-        scope: Where its name is unique, when it is meant by name.
+        scope: Where its name is unique, when it is meant by name. With neither name nor id, all of the scope are meant.
         name: Its name, or None when it is meant by id.
         message_id: Its message.
     """

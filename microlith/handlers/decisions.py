@@ -25,9 +25,10 @@ class Decision:
         expected_position: Last stream position the decision was based on; -1 for a new stream.
         release: Called once the decision is committed or given up: lets the next command of the stream in.
         committed: Called after the commit; None for most.
+        clears: Whether what was scheduled in the name of the stream is cancelled: of a process that has ended.
     """
 
-    __slots__ = ("committed", "events", "expected_position", "release", "step", "stream")
+    __slots__ = ("clears", "committed", "events", "expected_position", "release", "step", "stream")
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Decision:
         committed: Callable[[], None] | None = None,
         *,
         step: Envelope[Any] | None = None,
+        clears: bool = False,
     ) -> None:
         self.events = events
         self.stream = stream
@@ -45,6 +47,7 @@ class Decision:
         self.release = release
         self.committed = committed
         self.step = step
+        self.clears = clears
 
     def end(self, *, committed: bool) -> None:
         """Let the next command of the stream in; if this one is committed, tell who waits for that."""

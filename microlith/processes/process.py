@@ -28,12 +28,14 @@ class ProcessStepped(Event):
         key: Which process of its kind.
         took: Type of the event it took; the event is this one's cause.
         ended: Whether it takes no further event.
+        scheduled: Whether it has asked for messages later on, which are cancelled when it ends.
         state: Its fields after the step.
     """
 
     key: str
     took: str
     ended: bool = False
+    scheduled: bool = False
     state: BaseModel
 
 

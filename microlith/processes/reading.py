@@ -21,6 +21,8 @@ from microlith.processes.process import CONTINUES, STARTS, Process, ProcessError
 from microlith.serialization import Upcaster
 
 _STEP = "__microlith_step__"
+_OTHERS = (None, type(None), Any, ..., Scheduled, Cancelled)
+"""What a method may say it returns, beside messages."""
 
 
 class Taking:
@@ -87,6 +89,13 @@ class ProcessType:
                 f"{type(envelope.message).__name__}.{missing} is None and cannot be the key of {self.name}"
             )
         return template.format(**fields)
+
+    def key_if_known(self, envelope: Envelope[Any]) -> str | None:
+        """Tell the key of an event for its place in the queue; None when it has none: then taking it fails."""
+        try:
+            return self.key_of(envelope)
+        except ValueError:
+            return None
 
     def streams_of(self, key: str) -> list[str]:
         """Name the stream of one process, and those it may stand in since it had another name."""
@@ -225,11 +234,7 @@ def _returned(name: str, annotation: Any) -> list[type[Message]]:
     """
     for leaf in _leaves(annotation):
         sendable = is_message(leaf) and leaf.__kind__ in ("command", "event")
-        if (
-            not sendable
-            and leaf not in (None, type(None), Any, Message, Event, Scheduled, Cancelled, ...)
-            and not _is_kind(leaf)
-        ):
+        if not sendable and leaf not in _OTHERS and not _is_kind(leaf):
             raise ProcessError(
                 f"{name} says it returns {inspect.formatannotation(leaf)}, which a process cannot send.",
                 hint="Return commands and events: one, several in a list, or None.",

@@ -14,12 +14,16 @@ from microlith.context import caused_by
 from microlith.envelope import Envelope
 from microlith.errors import MicrolithError, PayloadError, UnknownTypeError
 from microlith.event_store.protocol import EventStore
-from microlith.handlers.decisions import Decision, Ignored, KeyedLocks
+from microlith.handlers.decisions import Decision, Ignored
 from microlith.handlers.declared import HandlerSpec
 from microlith.handlers.retries import Retry
+from microlith.handlers.schedules import Scheduled
 from microlith.messages import Event
 from microlith.processes.process import Process, ProcessStepped
 from microlith.processes.reading import ProcessType
+
+_AT_A_TIME = 64
+"""Events that are taken at a time, of different processes of one kind."""
 
 
 class ProcessStateError(MicrolithError):
@@ -81,35 +85,24 @@ def handler_of(process: ProcessType, component: str, retry: Retry | None) -> Han
         component,
         next(iter(process.takes)),
         _stepping(process),
+        concurrency=_AT_A_TIME,
+        key=process.key_if_known,
         retry=retry,
         methods={event: (taking.method, [*taking.returns, process.step]) for event, taking in process.takes.items()},
     )
 
 
 def _stepping(process: ProcessType) -> Callable[..., Any]:
-    locks = KeyedLocks()
-
     async def take(envelope: Envelope[Event], processes: Processes) -> Decision | Ignored:
-        key = process.key_of(envelope)
-        release = await locks.acquire(key)
-        try:
-            made = await _made(process, key, envelope, processes, release)
-        except BaseException:
-            release()
-            raise
-        if isinstance(made, Ignored):
-            release()
-        return made
+        return await _made(process, envelope, processes)
 
     take.__name__ = process.name
     return take
 
 
-async def _made(
-    process: ProcessType, key: str, envelope: Envelope[Event], processes: Processes, release: Callable[[], None]
-) -> Decision | Ignored:
-    """Let a process take an event, or say why it does not."""
-    event = envelope.message
+async def _made(process: ProcessType, envelope: Envelope[Event], processes: Processes) -> Decision | Ignored:
+    """Let a process take an event, or say why it does not. The lane lets in one event of a key at a time."""
+    event, key = envelope.message, process.key_of(envelope)
     found = await processes.find(process, key)
     step_id = _step_id(found.stream, envelope)
     if found.step is not None and await processes.has_taken(step_id):
@@ -120,8 +113,21 @@ async def _made(
         return Ignored(ignored)
     state = process.cls() if found.step is None else _copied(found.step.state)
     messages, ended = process.step_of(state, event)
-    step = process.step(key=key, took=type(event).__name__, ended=ended, state=state)
-    return Decision(messages, found.stream, found.position, release, step=caused_by(envelope, step, step_id))
+    before = found.step is not None and found.step.scheduled
+    scheduled = before or any(isinstance(message, Scheduled) for message in messages)
+    step = process.step(key=key, took=type(event).__name__, ended=ended, scheduled=scheduled, state=state)
+    return Decision(
+        messages,
+        found.stream,
+        found.position,
+        _nothing,
+        step=caused_by(envelope, step, step_id),
+        clears=ended and before,
+    )
+
+
+def _nothing() -> None:
+    """There is nothing to let go of."""
 
 
 def _copied(state: Any) -> Process:

@@ -8,11 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from microlith.envelope import Envelope
+from microlith.handlers.schedules import Cancelled, Scheduled
 from microlith.ids import new_id
 from microlith.messages import Event, Message
 from microlith.processes import Process, ProcessType
 
-Compare = Callable[[Sequence[Any], Sequence[Message | type[Message]]], None]
+Sent = Message | type[Message] | Scheduled[Any] | Cancelled
+"""What a process may send: a message, also as its class; a message for later; that one is not to be sent."""
+
+Compare = Callable[[Sequence[Any], Sequence[Sent]], None]
 CompareError = Callable[[BaseException | None, type[BaseException], str], None]
 
 
@@ -56,7 +60,7 @@ class GivenProcess:
         known[key] = (state, ended)
         return key, sent, None
 
-    def compare(self, sent: Sequence[Any], expected: Sequence[Message | type[Message]]) -> None:
+    def compare(self, sent: Sequence[Any], expected: Sequence[Sent]) -> None:
         """Check what was sent."""
         self._compare(sent, expected)
 
@@ -82,7 +86,7 @@ class Stepped:
         self._error = error
         self._process = process
 
-    def then(self, *expected: Message | type[Message]) -> Self:
+    def then(self, *expected: Sent) -> Self:
         """Check what it sends, in order: a message must be equal, a class must be the message's class. None: nothing."""
         self._check_taken()
         self._given.compare(self._sent, expected)

@@ -23,7 +23,7 @@ from microlith.event_store.protocol import Committed, Unit
 from microlith.handlers.schedules import Cancelled, Scheduled
 from microlith.messages import Command, Event, Message
 from microlith.processes import Process, process_type
-from microlith.testing.given_process import GivenProcess
+from microlith.testing.given_process import GivenProcess, Sent
 from microlith.testing.in_memory import in_memory
 from microlith.testing.virtual_clock import VirtualClock
 
@@ -202,11 +202,11 @@ def _arranged(events: Sequence[Any], expected: Sequence[Expected]) -> list[Any]:
     return [found[place] for place in sorted(found)] + left
 
 
-def _fits(event: Any, wanted: Expected) -> bool:
+def _fits(event: Any, wanted: Sent) -> bool:
     return isinstance(event, wanted) if isinstance(wanted, type) else event == wanted
 
 
-def _compare(events: Sequence[Any], expected: Sequence[Expected]) -> None:
+def _compare(events: Sequence[Any], expected: Sequence[Sent]) -> None:
     same = len(events) == len(expected) and all(
         _fits(event, wanted) for event, wanted in zip(events, expected, strict=True)
     )

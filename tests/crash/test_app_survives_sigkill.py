@@ -33,6 +33,7 @@ class Books:
     def __init__(self) -> None:
         self.tried: set[int] = set()
         self.acknowledged: set[int] = set()
+        self.whole: set[int] = set()
         self.pids: list[int] = []
         self.opened = threading.Event()
         self.gone = threading.Event()
@@ -46,6 +47,8 @@ class Books:
                 self.tried.add(value)
             elif word == "ack":
                 self.acknowledged.add(value)
+            elif word == "whole":
+                self.whole.add(value)
             elif word == "pid":
                 self.pids.append(value)
             elif word == "open":

@@ -174,6 +174,9 @@ CREATE UNIQUE INDEX IF NOT EXISTS scheduled_by_message ON scheduled (message_id)
 -- name: create_schedules_by_name
 CREATE UNIQUE INDEX IF NOT EXISTS scheduled_by_name ON scheduled (scope, name) WHERE name <> ''
 
+-- name: create_schedules_by_scope
+CREATE INDEX IF NOT EXISTS scheduled_by_scope ON scheduled (scope) WHERE name = ''
+
 -- name: create_schedules_by_due
 CREATE INDEX IF NOT EXISTS scheduled_by_due ON scheduled (due, sequence)
 

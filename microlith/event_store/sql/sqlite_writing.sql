@@ -139,6 +139,13 @@ DELETE FROM scheduled WHERE message_id = ? RETURNING 1
 -- name: delete_named_schedule
 DELETE FROM scheduled WHERE scope = ? AND name = ? AND name <> ''
 
+-- name: delete_named_schedules
+-- Two statements, each with an index of its own.
+DELETE FROM scheduled WHERE scope = ? AND name <> ''
+
+-- name: delete_unnamed_schedules
+DELETE FROM scheduled WHERE scope = ? AND name = ''
+
 -- name: fail_schedule
 UPDATE scheduled SET error = ? WHERE message_id = ?
 

@@ -46,6 +46,9 @@ def change(session: Session, prepared: PreparedChange) -> Sequence[str]:
     if isinstance(prepared, Cancelling):
         if prepared.message_id is not None:
             session.named("delete_schedule", prepared.message_id)
+        elif prepared.name is None:
+            session.named("delete_named_schedules", column_of(prepared.scope))
+            session.named("delete_unnamed_schedules", column_of(prepared.scope))
         else:
             session.named("delete_named_schedule", column_of(prepared.scope), prepared.name)
         return ()

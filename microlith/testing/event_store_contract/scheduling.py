@@ -291,3 +291,21 @@ class SchedulingContract:
         left = await event_store.store.schedules()
         assert (taken, len(left)) == (300 - 42, 42)
         assert {one.due for one in left} == {NOON + 6}
+
+    async def test_cancelling_a_scope_forgets_all_its_schedules_and_no_others(
+        self, event_store: StoreUnderTest
+    ) -> None:
+        await change(
+            event_store,
+            later("nut", scope="process-1", name="deadline"),
+            later("bolt", scope="process-1"),
+            later("washer", scope="process-1"),
+            later("screw", scope="process-2", name="deadline"),
+            later("nail"),
+        )
+
+        await change(event_store, Cancelling("process-1"), later("rivet", scope="process-1", name="deadline"))
+
+        assert await items(event_store) == ["screw", "nail", "rivet"]
+        await change(event_store, Cancelling("process-3"))
+        assert await items(event_store) == ["screw", "nail", "rivet"]

@@ -238,7 +238,7 @@ class Fragile(Process, key="order_id"):
         return None
 
 
-async def test_a_step_that_fails_leaves_nothing_behind_and_the_next_event_is_taken(store):
+async def test_a_step_that_fails_leaves_nothing_behind(store):
     async with application(store, Fragile) as app:
         for event in (
             OrderPlacedEvent(order_id="7"),
@@ -251,6 +251,35 @@ async def test_a_step_that_fails_leaves_nothing_behind_and_the_next_event_is_tak
         assert [(letter.handler, letter.type) for letter in letters] == [("shop.Fragile", "PaymentTakenEvent")]
         assert "bad money" in letters[0].error
         assert await steps_of(app, "process-Fragile-7") == [("OrderPlacedEvent", False, {"fails": 0, "seen": []})]
+
+
+async def test_what_comes_after_a_failed_step_waits_for_it_and_other_processes_do_not(store):
+    mended: list[bool] = []
+
+    class Mendable(Fragile, key="order_id"):
+        """Takes bad money once it is mended."""
+
+        def took(self, event: PaymentTakenEvent) -> None:
+            """Fail on bad money until then."""
+            if event.by == "bad" and not mended:
+                raise ValueError("bad money")
+            self.seen.append(event.by)
+
+    async with application(store, Mendable) as app:
+        for order_id, by in (("7", ""), ("8", ""), ("7", "bad"), ("7", "good"), ("8", "good")):
+            event = PaymentTakenEvent(order_id=order_id, by=by) if by else OrderPlacedEvent(order_id=order_id)
+            app.event_bus.dispatch(event)
+        await app.idle()
+        before = (await steps_of(app, "process-Mendable-7"))[-1][2]["seen"]
+        other = (await steps_of(app, "process-Mendable-8"))[-1][2]["seen"]
+        mended.append(True)
+
+        await app.retry_dead_letter((await app.store.dead_letters())[0].sequence)
+        await app.idle()
+
+        assert (before, other) == ([], ["good"])
+        assert (await steps_of(app, "process-Mendable-7"))[-1][2]["seen"] == ["bad", "good"]
+        assert await app.store.dead_letters() == []
 
 
 async def test_a_retried_step_starts_from_the_state_before(store):
