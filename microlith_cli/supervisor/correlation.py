@@ -78,9 +78,13 @@ class CorrelationFacts:
             self.quiet.clear()
 
     def _count(self, fact: Fact) -> None:
-        if fact["type"] != "microlith.handled":
+        if "bus" in fact:
             self._expected.discard(fact["id"])
             self._handlings += fact["handlers"]
+            return
+        if fact["type"] == "microlith.scheduled":  # it comes when it is due; nobody waits so long
+            self._expected.discard(fact["id"].removesuffix("/scheduled"))
+        if fact["type"] != "microlith.handled":
             return
         data = fact["data"]
         self._handlings -= 1

@@ -20,7 +20,8 @@ async def test_python_of_a_page_runs_and_prints_what_it_says(page: Path, importa
 def test_files_that_a_page_shows_are_those_of_the_project(page: Path, scaffolded: Path):
     for block in blocks(page):
         if block.file:
-            file = (scaffolded / block.file).read_text("utf-8")
+            example = ROOT / "examples" / block.file.partition("/")[0]
+            file = ((example if example.exists() else scaffolded) / block.file).read_text("utf-8")
             shown_text = block.text.partition("\n")[2].strip()
 
             assert shown_text in file, f"{shown(page)}:{block.line}: {block.file} reads otherwise"

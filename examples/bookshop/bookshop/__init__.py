@@ -1,0 +1,1 @@
+"""A bookshop: sales take orders, the stock keeps books."""

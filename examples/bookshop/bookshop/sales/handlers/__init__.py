@@ -1,0 +1,1 @@
+"""How sales does what it is asked to."""

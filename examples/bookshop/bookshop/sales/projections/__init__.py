@@ -1,0 +1,1 @@
+"""What sales can be asked about."""

@@ -1,0 +1,1 @@
+"""What the stock can be asked to do."""

@@ -1,0 +1,10 @@
+"""Books came."""
+
+from microlith import Event
+
+
+class CopiesDeliveredEvent(Event):
+    """New copies are on the shelf."""
+
+    isbn: str
+    copies: int
