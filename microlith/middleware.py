@@ -7,15 +7,32 @@ Decides nothing about routing; knows no bus and no store.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from microlith.envelope import Envelope
 
 Proceed = Callable[[], Awaitable[Any]]
 
 
+class RetryPolicy(Protocol):
+    """Whether and when a failing handler tries again; `microlith.Retry` is one."""
+
+    @property
+    def attempts(self) -> int:
+        """How often a message is tried in all."""
+        ...
+
+    def again(self, attempt: int, error: BaseException) -> bool:
+        """Tell whether a message is tried again after this attempt (from 1) ended with this error."""
+        ...
+
+    def pause(self, attempt: int) -> float:
+        """Return the seconds between this attempt (from 1) and the next."""
+        ...
+
+
 class Middleware:
-    """Both hooks of a middleware; override one or both.
+    """The hooks of a middleware; override one or several.
 
     Stateless, or at least safe for many messages at a time: an application has one instance.
     """
@@ -34,6 +51,19 @@ class Middleware:
         What it raises counts as the handler's failure. `proceed` may be called once.
         """
         return await proceed()
+
+    def retrying(self, message: type[Any]) -> RetryPolicy | None:  # noqa: ARG002 (for those who override it)
+        """Say how the handlers of a message type try again that have no policy of their own; None: nothing to say.
+
+        Asked once for each handler, when the application starts; the first answer counts. Trying again itself is
+        not the middleware's: each try is counted in the store before it begins, and is a handling of its own.
+        """
+        return None
+
+
+def retry_policy(middleware: Sequence[Middleware], message: type[Any]) -> RetryPolicy | None:
+    """Ask every middleware for a policy, outermost first."""
+    return next((policy for one in middleware if (policy := one.retrying(message)) is not None), None)
 
 
 def dispatched_through(middleware: Sequence[Middleware], envelope: Envelope[Any]) -> Envelope[Any]:

@@ -283,7 +283,7 @@ class HandlerCompletion:
 
     def _tries_again(self, lane: Lane, handling: Handling, failure: HandlerFailedError) -> bool:
         """Put a message whose handler failed back to the front, if its handler's policy says so."""
-        retry, error = lane.spec.retry, failure.__cause__
+        retry, error = lane.retry, failure.__cause__
         if retry is None or error is None or not retry.again(budget_used(handling), error):
             return False
         self._handled(handling, "retried", error)

@@ -68,7 +68,7 @@ async def count_attempt(
     delivery: Delivery, lane: Lane, handling: Handling, settlement: Callable[..., Settlement]
 ) -> int | None:
     """Count, durably and before handling, that a message is tried again; pause first if it failed in this process."""
-    tried, retry = -handling.attempt, lane.spec.retry
+    tried, retry = -handling.attempt, lane.retry
     if tried and retry is not None:
         await asyncio.sleep(retry.pause(tried - handling.tried_before))
     else:

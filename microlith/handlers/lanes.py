@@ -21,7 +21,7 @@ from microlith.handlers.decisions import Decision
 from microlith.handlers.declared import HandlerSpec
 from microlith.handlers.injection import Call
 from microlith.handlers.keys import KeyedQueue, Positions
-from microlith.middleware import Middleware, handled_through
+from microlith.middleware import Middleware, handled_through, retry_policy
 
 _TURN = 0.001
 """Seconds a worker goes on without a pause before other tasks get a turn."""
@@ -109,6 +109,7 @@ class Lane:
     Attributes:
         spec: The handler.
         name: Its full name.
+        retry: How a failure is tried again; None: it is final.
         limit: How many messages it may hold in memory.
         answers: Whether each handling must return a response: so for queries.
         durable: Whether what it has handled is noted in the store; not so for queries and subscriptions.
@@ -140,6 +141,7 @@ class Lane:
     ) -> None:
         self.spec = spec
         self.name = spec.name
+        self.retry = spec.retry or retry_policy(middleware, spec.message)
         self.limit = limit
         self.answers = spec.message.__kind__ == "query"
         self.durable = durable
