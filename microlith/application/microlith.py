@@ -276,7 +276,7 @@ class Microlith(StoreSide):
         return await self._following().rebuild(projection, progress or (lambda _done, _all: None))
 
     def running(self) -> dict[str, list[dict[str, Any]]]:
-        """Return the handlers at work now, by correlation id: handler, message, milliseconds so far."""
+        """Return the handlers at work now, by correlation id: handler, message, attempt, milliseconds so far."""
         return running_handlers(self._running())
 
     def cloud_event(self, envelope: Envelope[Any], *, reveal: bool = False) -> dict[str, Any]:

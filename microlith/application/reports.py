@@ -63,6 +63,8 @@ def running_handlers(delivery: Delivery, correlations: set[str] | None = None) -
                     "message": type(handling.envelope.message).__name__,
                     "message_id": handling.envelope.message_id,
                     "ms": (now - slot.started) * 1000,
+                    "attempt": max(1, handling.attempt),
+                    "queued_ms": max(0.0, (slot.started - handling.queued) * 1000),
                 }
                 found.setdefault(handling.envelope.correlation_id, []).append(entry)
     return found

@@ -9,6 +9,7 @@ shown before rich would be imported.
     blocks    message_block(event)                                        one message, field by field
     ink       Ink.of(stream)  one_line(text)  duration(ms, ink)           marks, colours, cells, cutting to width
     tree      show_tree(tree, stream)                                     one correlation
+    growing   with show_growth() as growth: growth.take(facts, running)   the same while it grows, drawn over itself
     listing   show_correlations(trees, stream)                            the newest correlations
     lines     show_lines(facts, stream)                                   one fact, one line, for pipes
     live      LiveTracer(stream): .facts(facts) .note(text) .close()      facts as they come

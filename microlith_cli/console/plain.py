@@ -130,11 +130,11 @@ def styled(text: str, code: str, stream: TextIO) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if wants_color(stream) else text
 
 
-def write(stream: TextIO | None, text: str) -> None:
-    """Write one line to a stream. The caller has escaped what comes from data."""
+def write(stream: TextIO | None, text: str, *, end: str = "\n") -> None:
+    """Write one line to a stream, and flush. The caller has escaped what comes from data."""
     if stream is None:  # started with the descriptor closed
         return
-    line = text + "\n"
+    line = text + end
     try:
         try:
             stream.write(line)

@@ -105,6 +105,8 @@ class Client(asyncio.Protocol):
         line = encode(message)
         waiting = transport.get_write_buffer_size()
         if waiting and waiting + len(line) > BUFFER:
+            if "running" in message:
+                return False  # the next one will say more
             if fact:
                 self._drop(message["id"])
             else:

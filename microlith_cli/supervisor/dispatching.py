@@ -20,6 +20,7 @@ from microlith.errors import NotRunningError, WaitTimeout
 from microlith.ids import new_id
 from microlith.waits import Wait, question_key
 from microlith_cli.errors import DONE, SAID_NO, TIMED_OUT, UsageError
+from microlith_cli.supervisor.at_work import tell_at_work
 from microlith_cli.supervisor.awaiting import Awaited
 from microlith_cli.supervisor.correlation import CorrelationFacts
 
@@ -46,6 +47,7 @@ class Asked:
         timeout: Seconds for the waits.
         quiet_for: Seconds for which nothing of the correlation may be left to do, before the end; 0: not asked for.
         trace: Whether the client wants the facts of the correlation.
+        running: Whether it also wants to be told, again and again, which handlings are under way.
         reveal: Whether it is shown the secrets of the messages it asked for.
         at: The moment it is to be sent at; None: now, or `after`.
         after: In how many seconds it is to be sent.
@@ -76,6 +78,7 @@ class Asked:
         if (self.at or self.after is not None) and (self.wanted.classes or self.refused.classes or self.quiet_for):
             raise UsageError("What is sent later is not waited for.", hint="Leave out `at` and `after`, or the waits.")
         self.trace = request.get("trace") is True
+        self.running = request.get("running") is True
         self.reveal = request.get("reveal") is True
 
 
@@ -146,6 +149,7 @@ class _Exchange:
             self._needed.append(self._open(asked.wanted, every=asked.every))
         if asked.refused.classes:
             self._refused = self._open(asked.refused)
+        self._telling: asyncio.Task[None] | None = None
         self._facts: CorrelationFacts | None = None
         if asked.trace or asked.quiet_for or (self._refused and not self._needed):
             show = (lambda fact: reply({"fact": fact})) if asked.trace else None
@@ -167,6 +171,11 @@ class _Exchange:
         if self._receipt is not None and self._receipt.change is not None:
             accepted["due"] = iso(self._receipt.change.due)
         self._reply({"accepted": accepted})
+        if asked.running:
+            correlation = asked.envelope.correlation_id
+            self._telling = asyncio.create_task(
+                tell_at_work(self._app, correlation, lambda facts: self._reply({"running": facts}))
+            )
 
     async def outcome(self) -> Line:
         """Wait for what was asked for; returns the last line."""
@@ -190,6 +199,8 @@ class _Exchange:
             self._delivery.waits.close(wait)
         if self._facts is not None:
             self._facts.close()
+        if self._telling is not None:
+            self._telling.cancel()
 
     async def _met(self) -> int:
         """Wait until all that is needed has come, or something that means no."""

@@ -41,6 +41,12 @@ def test_tool_answers_without_a_heavy_import(arguments):
     assert sorted(imported & HEAVY) == []
 
 
+def test_tree_is_drawn_without_a_heavy_import():
+    imported = imported_by("import microlith_cli.console.growing, microlith_cli.console.tree, microlith_cli.causation")
+
+    assert sorted(imported & HEAVY) == []
+
+
 def test_an_import_in_a_run_is_seen():
     assert {"asyncio", "sqlite3"} <= imported_by("import asyncio.events\ndef f():\n    import sqlite3\nf()")
 

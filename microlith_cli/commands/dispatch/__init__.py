@@ -6,7 +6,8 @@ neither the project's code nor pydantic is imported here unless nothing runs.
 
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from microlith_cli.commands.dispatch.payloads import complete, earlier_message, read_data
 from microlith_cli.commands.dispatch.wish import GRACE, SWITCHES, VALUED, Wish, concurrency_of, read_wish
@@ -15,6 +16,9 @@ from microlith_cli.errors import DONE, SAID_NO, ConnectionLostError, RefusedErro
 from microlith_cli.options import Options, split
 from microlith_cli.project import Project, find_project
 from microlith_cli.session import only_reply, open_session
+
+if TYPE_CHECKING:
+    from microlith_cli.console.growing import Growth
 
 
 def run(arguments: list[str]) -> int:
@@ -32,12 +36,22 @@ def run(arguments: list[str]) -> int:
         return _send_batch(given, wish)
     project = find_project()
     base = _base(given, wish, project)
-    with open_session(project, wish.mode, say=plain.say) as session:
+    with _growth() as growth, open_session(project, wish.mode, say=plain.say) as session:
         entry = only_reply(session, {"verb": "describe", "type": wish.type_name})["message"]
         waits = wish.waits or (entry["kind"] == "query" and not (wish.at or wish.after))
         payload = complete(entry, wish.tokens, base, edit=given.has("--edit"))
-        replies = session.request(wish.request(payload, trace=waits), patience=wish.timeout + GRACE)
-        return _follow(replies, wish, session.mode, waits=waits)
+        request = wish.request(payload, trace=waits, running=waits and growth is not None)
+        replies = session.request(request, patience=wish.timeout + GRACE)
+        return _follow(replies, wish, session.mode, waits=waits, growth=growth if waits else None)
+
+
+def _growth() -> AbstractContextManager["Growth | None"]:
+    """What draws the tree while it grows; None without a terminal, or where nothing is to be said."""
+    if plain.settings.verbosity < 0 or sys.stderr is None or not sys.stderr.isatty():
+        return nullcontext()
+    from microlith_cli.console.growing import show_growth  # noqa: PLC0415 (for a person at a terminal)
+
+    return show_growth()
 
 
 def _send_batch(given: Options, wish: Wish) -> int:
@@ -61,22 +75,32 @@ def _base(given: Options, wish: Wish, project: Project) -> dict[str, Any]:
     return earlier | base
 
 
-def _follow(replies: Iterator[dict[str, Any]], wish: Wish, mode: str, *, waits: bool) -> int:
+def _follow(replies: Iterator[dict[str, Any]], wish: Wish, mode: str, *, waits: bool, growth: "Growth | None") -> int:
     """Show what comes back, until the end."""
     accepted = ""
+    running: list[Mapping[str, Any]] = []
     try:
         for reply in replies:
             if "accepted" in reply:
                 accepted = blocks.short_id(str(reply["accepted"].get("id", "")))
                 _show_accepted(reply["accepted"], waits=waits)
+                if growth is not None:
+                    growth.begin()
             elif "fact" in reply:
                 wish.facts.append(reply["fact"])
+            elif "running" in reply:
+                running = reply["running"]
             elif "matched" in reply:
                 _show(reply["matched"])
             if reply.get("end"):
-                return _end(reply, wish)
+                return _end(reply, wish, running, growth)
+            if growth is not None:
+                growth.take(wish.facts, running)
     except KeyboardInterrupt:
         if accepted:
+            if growth is not None and growth.was_drawn:
+                growth.take(wish.facts, running, at_once=True)
+                growth.forget()
             later = "goes on" if mode == "attached" else "is carried on at the next start, if its store is durable"
             plain.say(f"stopped waiting; {wish.type_name} {accepted} was accepted and {later}")
         raise
@@ -100,15 +124,20 @@ def _show(message: Mapping[str, Any]) -> None:
         plain.out(blocks.message_block(message))
 
 
-def _end(reply: Mapping[str, Any], wish: Wish) -> int:
+def _end(reply: Mapping[str, Any], wish: Wish, running: list[Mapping[str, Any]], growth: "Growth | None") -> int:
     code = int(reply.get("exit", SAID_NO if "error" in reply else DONE))
+    if growth is not None:
+        growth.clear()
     if wish.facts and plain.settings.verbosity >= (0 if "error" in reply else 1):
         # 15 ms, and most dispatches need no tree.
-        from microlith_cli.causation import build_trees  # noqa: PLC0415
+        from microlith_cli.console.growing import build_growing, known_facts  # noqa: PLC0415
         from microlith_cli.console.tree import show_tree  # noqa: PLC0415
 
-        for tree in build_trees(wish.facts):
+        for tree in build_growing(known_facts(wish.facts, running)):
             show_tree(tree, sys.stderr)
+    elif growth is not None and growth.was_drawn:
+        growth.take(wish.facts, running, at_once=True)
+        growth.forget()
     if "error" not in reply:
         return code
     error = dict(reply["error"])

@@ -60,8 +60,17 @@ class Wish:
         """Whether it waits for more than that the message is accepted."""
         return bool(self.wait or self.fail_on or self.quiet_for)
 
-    def request(self, payload: Mapping[str, Any], *, trace: bool, type_name: str = "") -> dict[str, Any]:
-        """Put it into the words of the control channel."""
+    def request(
+        self, payload: Mapping[str, Any], *, trace: bool, running: bool = False, type_name: str = ""
+    ) -> dict[str, Any]:
+        """Put it into the words of the control channel.
+
+        Args:
+            payload: The fields of the message.
+            trace: Whether to be told what happens in its correlation.
+            running: Whether to be told what is under way there, again and again.
+            type_name: The message, where it is not the one of this wish.
+        """
         later = {"after": self.after} if self.after is not None else {"at": self.at} if self.at else {}
         return later | {
             "verb": "dispatch",
@@ -73,6 +82,7 @@ class Wish:
             "timeout": self.timeout,
             "quiet_for": self.quiet_for,
             "trace": trace,
+            "running": running,
             "reveal": self.reveal,
         }
 
