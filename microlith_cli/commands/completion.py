@@ -68,6 +68,8 @@ Options:
 
 Candidates = Iterable[tuple[str, str]]
 
+_TAKES_EVENT = ("--type", "--on")
+
 
 def run(arguments: list[str]) -> int:
     """Print the completion script of a shell."""
@@ -129,6 +131,8 @@ def _candidates(before: list[str], current: str) -> Candidates:
     words = [(word, "") for word in WORDS.get(command, ())]
     if command in {"dispatch", "bench"}:
         return _for_dispatch(folder, rest, current, words)
+    if rest and rest[-1] in _TAKES_EVENT and rest[-1] in WORDS.get(command, ()):
+        return _types(folder, {"event"})
     fitting = [(word, said) for word, said in words if current.startswith("-") or not (rest or word.startswith("-"))]
     return [*fitting, *_names(command, folder, rest)]
 
@@ -137,9 +141,16 @@ def _names(command: str, folder: str, rest: list[str]) -> Candidates:
     """What else has a name that the command takes."""
     if command == "replay projection":
         return [(row["name"], "") for row in _read_catalog(folder).get("projections", []) if row["name"] not in rest]
-    if command == "list":
+    if command == "list" or (command == "graph" and not rest):
         return [(name, "component") for name in _read_catalog(folder).get("components", []) if name not in rest]
+    if command == "describe" and not rest:
+        return _types(folder, {"command", "query", "response", "event"})
     return [("@last", "the newest"), ("@failed", "the newest that failed")] if command == "trace" else []
+
+
+def _types(folder: str, kinds: set[str]) -> Candidates:
+    messages = _read_catalog(folder).get("messages", [])
+    return [(entry["type"], f"{entry['kind']} of {entry['component']}") for entry in messages if entry["kind"] in kinds]
 
 
 def _after_global(before: list[str]) -> tuple[str, list[str]]:
