@@ -10,7 +10,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr, ValidationError
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
@@ -32,6 +32,30 @@ from microlith.privacy.marking import MARK, personal_fields, personal_values
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """Turns decoded data of one version into that of the next. Pure: it may be run at any time, any number of times."""
+
+
+class Stored(Protocol):
+    """An event as it is stored, as far as its payload goes."""
+
+    @property
+    def component(self) -> str:
+        """Component that declares it."""
+        ...
+
+    @property
+    def type(self) -> str:
+        """Class name of the message."""
+        ...
+
+    @property
+    def message_id(self) -> str:
+        """Identity of the message."""
+        ...
+
+    @property
+    def data(self) -> bytes:
+        """The payload as JSON."""
+        ...
 
 
 class MessageType:
@@ -214,6 +238,21 @@ class MessageTypes:
             if opened != data:  # stored when it had personal fields, which it has no longer
                 return self.decode(component, name, version, opened, where=where)
             raise payload_error(entry.cls, error) from None
+
+    def opened(self, event: Stored) -> bytes:
+        """Return the payload of a stored event in the shape it was stored in, with its sealed fields opened.
+
+        Raises:
+            PayloadError: A field cannot be opened.
+            KeysClosedError: There are no keys.
+        """
+        entry = self.current(event.component, event.type)
+        if MARK not in event.data:
+            return event.data
+        from microlith.privacy.payload import open_payload  # noqa: PLC0415 (its library is an extra)
+
+        fields = {} if entry is None else entry.personal
+        return open_payload(event.data, fields, self.keys, event.message_id, event.type)
 
     def _seal(self, entry: MessageType, raw: bytes, message_id: str) -> bytes:
         from microlith.privacy.payload import seal_payload  # noqa: PLC0415 (its library is an extra)

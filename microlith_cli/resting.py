@@ -17,6 +17,7 @@ from microlith.application.microlith import DEFAULT_STORE, IN_MEMORY
 from microlith.errors import MicrolithError
 from microlith.event_store.protocol import RecordedEvent
 from microlith.event_store.sqlite.inspecting import Inspection
+from microlith.event_store.sqlite.keys import KeysAtRest
 from microlith.event_store.sqlite.reading import LogReader
 from microlith.privacy.keys import KeyRing, NoKeys
 from microlith.serialization import MessageTypes
@@ -45,16 +46,19 @@ class RestingSession:
     def __init__(self, project: Project, say: Callable[[str], None]) -> None:
         os.chdir(project.root)  # as under `run`: relative paths mean the same
         self._name, self._types, url = _imported(project, say)
-        if self._types.personal:
-            self._types.keys = KeyRing(NoKeys())
         path = store_path(url, project.root)
         self._inspection = Inspection(path) if path.exists() else None
+        self._keys = KeysAtRest(path)
+        # Shown are events by the first: every sealed field reads as erased.
+        self._rings = (KeyRing(NoKeys()), KeyRing(self._keys)) if self._types.personal else None
         self._log = _Log(self._inspection, self._types)
         self._runner = asyncio.Runner()
 
     def request(self, request: Mapping[str, Any], *, patience: float | None = None) -> Iterator[dict[str, Any]]:
         """Answer, as a running microlith does. Errors are raised, not sent."""
         del patience
+        if self._rings is not None:
+            self._types.keys = self._rings[bool(request.get("opened") or request.get("copied"))]
         match request["verb"]:
             case "events":
                 yield self._runner.run(asking.answer(self._log, self._types, self._name, request))
@@ -70,6 +74,7 @@ class RestingSession:
 
     def close(self) -> None:
         """Let go of the store. Safe to call twice."""
+        self._keys.close()
         if self._inspection is not None:
             self._inspection.close()
         self._runner.close()

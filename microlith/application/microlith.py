@@ -79,6 +79,7 @@ class Microlith(StoreSide):
         intake: Whether messages from outside are taken.
         clock: What tells when a scheduled message is due; a test may give a virtual one.
         sends_scheduled: Whether what is due is sent; not so for a tool that only looks after the schedules.
+        opens: What makes the event store at start; a tool may have it made of something else than the url.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Microlith(StoreSide):
         self.intake = False
         self.clock: Clock = SystemClock()
         self.sends_scheduled = True
+        self.opens: Callable[[str, MessageTypes, Path], EventStore] | None = None
         self._components = components
         self._middleware = tuple(middleware)
         self._max_depth = max_depth
@@ -193,7 +195,7 @@ class Microlith(StoreSide):
         url = self.store_url
         if url != IN_MEMORY:
             url = os.environ.get("MICROLITH_STORE_URL") or url
-        store = open_event_store(url, wiring.types, root)
+        store = (self.opens or open_event_store)(url, wiring.types, root)
         await store.open(wiring.projections)
         self._erasing, self._traces = None, trace_place(self.trace_directory, store, url, root)
         try:

@@ -8,7 +8,7 @@ Draws nothing. Nothing is followed by calling itself.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from microlith_cli.causation import Handling, Message, Tree, moment
@@ -75,6 +75,13 @@ class Pair:
         if found is None:
             raise ValueError("a pair of nothing")
         return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """Show what differs, ready for JSON."""
+        sides = (("before", self.before), ("after", self.after))
+        ids = {side: None if found is None else found.id for side, found in sides}
+        told = {"difference": self.what, "message": self.message.type, "path": list(self.path), "ids": ids}
+        return {**told, "below": self.below} if self.below else {**told, "changes": [asdict(c) for c in self.changes]}
 
     @property
     def telling(self) -> bool:

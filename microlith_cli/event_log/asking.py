@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Protocol
 
+from pydantic_core import from_json
+
 from microlith.event_store.protocol import RecordedEvent
 from microlith.ids import matches, short_id
-from microlith.serialization import MessageTypes
+from microlith.privacy.marking import MARK, SEALED
+from microlith.serialization import MessageTypes, reveal
 from microlith_cli.errors import DONE, ToolError, UsageError
 from microlith_cli.event_log.lines import EventLines
 from microlith_cli.filtering import compile_filter
@@ -87,6 +90,8 @@ class Asked:
         types: Only of these class names; None: of all.
         passes: The filter; None: all pass.
         wait: Seconds to wait where there is nothing new.
+        reveal: Whether payloads come as they are stored.
+        opened: Whether, beside that, their sealed fields are opened.
     """
 
     cursor: int
@@ -99,6 +104,7 @@ class Asked:
     passes: Callable[[Mapping[str, Any]], bool] | None
     wait: float
     reveal: bool
+    opened: bool
 
     @classmethod
     def read(cls, request: Mapping[str, Any]) -> "Asked":
@@ -127,13 +133,14 @@ class Asked:
             compile_filter(text, handlings=False) if text else None,
             float(wait),
             request.get("reveal") is True,
+            request.get("opened") is True,
         )
 
 
 async def answer(log: Log, types: MessageTypes, app: str, request: Mapping[str, Any]) -> Line:
     """Answer with a page of events, as lines."""
     asked = Asked.read(request)
-    lines = EventLines(app, types, reveal=asked.reveal)
+    lines = EventLines(app, types, reveal=asked.reveal, opened=asked.opened)
     if asked.newest:
         cursor = await (_newest(log, asked, lines) if asked.stream is None else _newest_of_stream(log, asked, lines))
         return {"events": [], "cursor": cursor, "head": await log.head(), "more": True, "end": True, "exit": DONE}
@@ -159,7 +166,20 @@ async def answer_one(log: Log, types: MessageTypes, app: str, request: Mapping[s
         raise UsageError("An event is named by its position, by an id, or by @last.")
     event = await find_event(log, typed)
     lines = EventLines(app, types, reveal=request.get("reveal") is True)
-    return {"event": lines.line(event), "end": True, "exit": DONE}
+    copied = _copied(types, event) if request.get("copied") is True else {}
+    return {"event": lines.line(event), **copied, "end": True, "exit": DONE}
+
+
+def _copied(types: MessageTypes, event: RecordedEvent) -> Line:
+    """Show an event as a dispatch of the same takes it: its type and fields of today, all in clear."""
+    entry = types.of(type(event.message))
+    told: Line = {"type": types.shown(entry), "data": reveal(event.message)}
+    erased = [name for name, field in entry.personal.items() if _is_erased(event, name, told["data"], field.erased)]
+    return {"copied": told | {"erased": erased, "step_of": entry.step_of}}
+
+
+def _is_erased(event: RecordedEvent, name: str, data: Line, erased: object) -> bool:
+    return MARK in event.data and name in from_json(event.data).get(SEALED, ()) and data.get(name) == erased
 
 
 async def find_event(log: Log, typed: str) -> RecordedEvent:

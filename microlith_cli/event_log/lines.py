@@ -2,7 +2,7 @@
 
 Our own facts are lowercase extensions: correlationid, causationid, bus, component, version, stream, streamposition,
 position, depth, headers (JSON in a text). `data` comes last. With secrets revealed it is the stored payload, byte by
-byte; otherwise it is shown as the classes read it today, with secrets masked, and the line says `"masked":true`.
+byte, or with its sealed fields opened for whoever runs it again; otherwise it is shown as the classes read it today, with secrets masked, and the line says `"masked":true`.
 
 Escapes nothing but what JSON needs: what reaches a terminal is the console's to see to.
 """
@@ -31,12 +31,14 @@ class EventLines:
         app: Name of the application, for `source`.
         types: Its message types; empty when it could not be imported: then no masked payload can be shown.
         reveal: Whether payloads are written as they are stored.
+        opened: Whether, beside that, their sealed fields are opened.
     """
 
-    def __init__(self, app: str, types: MessageTypes, *, reveal: bool) -> None:
+    def __init__(self, app: str, types: MessageTypes, *, reveal: bool, opened: bool = False) -> None:
         self._app = app
         self._types = types
-        self._reveal = reveal
+        self._reveal = reveal or opened
+        self._opened = opened
         self._words: dict[tuple[str, str], tuple[str, str]] = {}
 
     def line(self, event: RecordedEvent) -> str:
@@ -60,7 +62,8 @@ class EventLines:
             told = dict(headers) if self._reveal else redact(dict(headers))
             parts.append(f',"headers":{_quoted(to_json(told).decode())}')
         if self._reveal:
-            parts.append(f',"data":{event.data.decode()}}}')
+            data = self._types.opened(event) if self._opened else event.data
+            parts.append(f',"data":{data.decode()}}}')
         else:
             keys = self._types.keys
             parts.append(_masked(event, hidden=keys is not None and keys.hidden))

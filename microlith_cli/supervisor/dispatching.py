@@ -65,7 +65,8 @@ class Asked:
         message = app.types.validate(name, request.get("data", {}))
         identifier = request.get("message_id")
         identifier = identifier if isinstance(identifier, str) else new_id()
-        self.envelope: Envelope[Message] = Envelope(message, identifier, identifier, None, time())
+        headers = _headers(request.get("headers"))
+        self.envelope: Envelope[Message] = Envelope(message, identifier, identifier, None, time(), headers=headers)
         self.begun = "accepted" in request
         self.accepted = request.get("accepted") is True
         self.wanted = Awaited(app, request, "wait")
@@ -80,6 +81,14 @@ class Asked:
         self.trace = request.get("trace") is True
         self.running = request.get("running") is True
         self.reveal = request.get("reveal") is True
+
+
+def _headers(value: object) -> Mapping[str, str] | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise UsageError("`headers` is an object of texts.")
+    return value or None
 
 
 def _timeout(value: object, field: str) -> float:

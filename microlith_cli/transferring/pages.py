@@ -25,6 +25,7 @@ class Selection:
         types: Only of these types; empty: of all.
         filter: Terms of the filter language; empty: none.
         reveal: Whether payloads come as they are stored.
+        opened: Whether, beside that, their sealed fields are opened.
     """
 
     after: int = -1
@@ -32,10 +33,11 @@ class Selection:
     types: Sequence[str] = ()
     filter: str = ""
     reveal: bool = False
+    opened: bool = False
 
     def request(self) -> dict[str, Any]:
         """Write it as a request."""
-        asked: dict[str, Any] = {"verb": "events", "after": self.after, "reveal": self.reveal}
+        asked: dict[str, Any] = {"verb": "events", "after": self.after, "reveal": self.reveal, "opened": self.opened}
         asked |= {"stream": self.stream, "types": [*self.types] or None, "filter": self.filter}
         return asked
 

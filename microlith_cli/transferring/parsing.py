@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 from microlith.errors import MicrolithError
 from microlith.event_store.event_copy import EventCopy
@@ -44,6 +44,14 @@ class ImportFileError(UsageError):
         return {**super().as_dict(), "line": self.line}
 
 
+class Lines(Protocol):
+    """A file, as far as reading lines goes."""
+
+    def readline(self, limit: int, /) -> bytes:
+        """Read a line, or as much of it; empty at the end."""
+        ...
+
+
 class Reading:
     """A file of events, read line by line.
 
@@ -57,7 +65,7 @@ class Reading:
         bytes: How much has been read.
     """
 
-    def __init__(self, stream: BinaryIO, types: MessageTypes, *, unreadable: bool = False) -> None:
+    def __init__(self, stream: Lines, types: MessageTypes, *, unreadable: bool = False) -> None:
         self.line = 0
         self.bytes = 0
         self._stream = stream

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from microlith.errors import StoreError, StoreUnavailableError
 from microlith.event_store.sqlite.connection import StoreFormatError, configure, connect_writer, make_file
+from microlith.event_store.sqlite.reading import Readers
 from microlith.event_store.sqlite.session import Session
 from microlith.event_store.sqlite.statements import statements
-from microlith.privacy.keys import KeyRow
+from microlith.privacy.keys import KeyRow, KeysInMemory
 
 _FORMAT = b"1"
 _SQL = "sqlite_keys.sql"
@@ -157,6 +158,35 @@ class SQLiteKeys:
 
     def _run(self, name: str, *values: object) -> list[tuple[bytes, ...]]:
         return self._session.run(self._sql[name], values)
+
+
+class KeysAtRest(KeysInMemory):
+    """The keys of a store that is not open, only read: whoever looks holds the store meanwhile. New ones are not kept.
+
+    Args:
+        events: The file of the events.
+    """
+
+    def __init__(self, events: Path) -> None:
+        super().__init__()
+        self._readers = Readers(keys_path(events)) if keys_path(events).exists() else None
+
+    def by_id(self, key_id: bytes) -> KeyRow | None:
+        """Find a key."""
+        found = self._find("select_by_id", key_id)
+        return KeyRow(*found[0]) if found else None
+
+    def is_destroyed(self, key_id: bytes) -> bool:
+        """Tell whether a key was destroyed."""
+        return bool(self._find("select_destroyed", key_id))
+
+    def close(self) -> None:
+        """Let go of the file. Safe to call twice."""
+        if self._readers is not None:
+            self._readers.close()
+
+    def _find(self, name: str, key_id: bytes) -> list[tuple[bytes, ...]]:
+        return [] if self._readers is None else self._readers.run(statements(_SQL)[name], (key_id,))
 
 
 def cut_off(connection: sqlite3.Connection, path: Path) -> None:

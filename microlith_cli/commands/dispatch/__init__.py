@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from microlith_cli.commands.dispatch.payloads import complete, earlier_message, read_data
 from microlith_cli.commands.dispatch.wish import GRACE, SWITCHES, VALUED, Wish, concurrency_of, read_wish
 from microlith_cli.console import blocks, plain
 from microlith_cli.errors import DONE, SAID_NO, ConnectionLostError, RefusedError, UsageError
+from microlith_cli.filling import complete, earlier_message, read_data
 from microlith_cli.options import Options, split
 from microlith_cli.project import Project, find_project
 from microlith_cli.session import only_reply, open_session

@@ -12,11 +12,11 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, BinaryIO
 
-from microlith_cli.commands.dispatch.payloads import complete, read_object
 from microlith_cli.commands.dispatch.wish import GRACE, Wish
 from microlith_cli.console import plain
 from microlith_cli.console.blocks import columns
 from microlith_cli.errors import DONE, SAID_NO, ToolError, UsageError
+from microlith_cli.filling import complete, read_object
 from microlith_cli.session import Session, message_named, only_reply
 from microlith_cli.strict_json import MAX_PAYLOAD
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from microlith_cli.commands.dispatch.batch import send_many, show_summary
-from microlith_cli.commands.dispatch.payloads import complete, read_data
 from microlith_cli.commands.dispatch.wish import MOST_AT_ONCE, Wish, concurrency_of, read_wish
 from microlith_cli.console import plain
 from microlith_cli.errors import DONE, UsageError
+from microlith_cli.filling import complete, read_data
 from microlith_cli.options import Options, split
 from microlith_cli.project import find_project
 from microlith_cli.session import only_reply, open_session

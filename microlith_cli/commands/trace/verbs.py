@@ -4,11 +4,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from microlith.ids import short_id
 from microlith_cli.causation import build_tree
-from microlith_cli.causation.comparing import Change, Pair, compare
+from microlith_cli.causation.comparing import compare
 from microlith_cli.causation.redacting import LEVELS, redactor
 from microlith_cli.commands.trace.sources import facts_of, import_file
 from microlith_cli.console import plain
@@ -69,22 +68,10 @@ def _diff(arguments: list[str]) -> int:
     if given.has("--json"):
         for pair in pairs:
             if pair.telling:
-                plain.out_json(_difference(pair))
+                plain.out_json(pair.as_dict())
     else:
         show_difference(trees[0], trees[1], pairs, sys.stdout)
     return SAID_NO if any(pair.what != "same" for pair in pairs) else DONE
-
-
-def _difference(pair: Pair) -> dict[str, Any]:
-    ids = {
-        side: None if found is None else found.id for side, found in (("before", pair.before), ("after", pair.after))
-    }
-    told = {"difference": pair.what, "message": pair.message.type, "path": list(pair.path), "ids": ids}
-    return {**told, "below": pair.below} if pair.below else {**told, "changes": [_told(each) for each in pair.changes]}
-
-
-def _told(change: Change) -> dict[str, Any]:
-    return {"what": change.what, "name": change.name, "before": change.before, "after": change.after}
 
 
 def _export(arguments: list[str]) -> int:

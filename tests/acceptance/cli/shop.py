@@ -216,11 +216,16 @@ def environment() -> dict[str, str]:
 
 
 def start_run(folder: Path) -> subprocess.Popen[str]:
-    """Start `microlith run` and wait until it serves."""
+    """Start `microlith run` of the shop and wait until it serves."""
+    return start_run_of(folder, "CurrentUserRequest", "--id", "1")
+
+
+def start_run_of(folder: Path, *query: str) -> subprocess.Popen[str]:
+    """Start `microlith run` of any project and wait until it answers a query."""
     tool = Tool(folder)
     process = tool.start("run", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 20
-    while tool("dispatch", "CurrentUserRequest", "--id", "1", "--attach").code != 0:
+    while tool("dispatch", *query, "--attach").code != 0:
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
             process.wait()

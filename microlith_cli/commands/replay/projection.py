@@ -1,6 +1,6 @@
-"""`microlith replay`: run recorded events again.
+"""`microlith replay projection`: read models, built anew from the log.
 
-`replay projection` builds read models anew beside the ones that serve and switches at once. What a projection
+It builds read models anew beside the ones that serve and switches at once. What a projection
 keeps outside the store is emptied by the projection's own reset and folded again. No other handler sees the events again, and nothing is written to the log.
 """
 
@@ -17,17 +17,7 @@ from microlith_cli.errors import DONE, SAID_NO, ConnectionLostError, RefusedErro
 from microlith_cli.project import find_project
 from microlith_cli.session import open_session
 
-command = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-
-@command.callback(invoke_without_command=True)
-def replay(context: typer.Context) -> None:
-    """Run recorded events again, safely."""
-    if context.invoked_subcommand is None:
-        raise UsageError("Replay what?", hint="`microlith replay projection --all` rebuilds every read model.")
-
-
-@command.command(short_help="Rebuild read models from the event log.")
 def projection(
     names: Annotated[
         list[str] | None,
