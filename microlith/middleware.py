@@ -9,6 +9,7 @@ Decides nothing about routing; knows no bus and no store.
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
+from microlith.context import Handling
 from microlith.envelope import Envelope
 
 Proceed = Callable[[], Awaitable[Any]]
@@ -32,7 +33,7 @@ class RetryPolicy(Protocol):
 
 
 class Middleware:
-    """The hooks of a middleware; override one or several.
+    """The hooks of a middleware; override those you need.
 
     Stateless, or at least safe for many messages at a time: an application has one instance.
     """
@@ -59,6 +60,13 @@ class Middleware:
         not the middleware's: each try is counted in the store before it begins, and is a handling of its own.
         """
         return None
+
+    def settled(self, handling: Handling, error: BaseException | None) -> None:
+        """Hear what became of a handling: `handling.outcome`, and the error if it failed.
+
+        Called on the loop, for each try; for what a handler returned or sent, after its commit. Also for a message that
+        was parked and not handled at all. What it raises is logged and changes nothing.
+        """
 
 
 def retry_policy(middleware: Sequence[Middleware], message: type[Any]) -> RetryPolicy | None:

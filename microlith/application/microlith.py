@@ -51,6 +51,7 @@ from microlith.middleware import Middleware
 from microlith.processes import Processes
 from microlith.projections import View
 from microlith.serialization import MessageTypes
+from microlith.tracing.telling import TellingTracer
 from microlith.tracing.tracer import Tracer
 from microlith.waits import Waits
 
@@ -343,7 +344,8 @@ class Microlith(StoreSide):
         return self._erasing
 
     def _make_delivery(self, wiring: Wiring, store: EventStore) -> Delivery:
-        tracer = Tracer(wiring.types, self.name)
+        settled = [one.settled for one in self._middleware if type(one).settled is not Middleware.settled]
+        tracer = TellingTracer(wiring.types, self.name, settled) if settled else Tracer(wiring.types, self.name)
         waits = Waits(lambda expired: explain_timeouts(self._running(), wiring.emits, expired))
         routes = Routes(wiring.types)
         tracer.start()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from microlith import Envelope, HandlerFailedError, Middleware
+from microlith import Command, Component, Envelope, Event, HandlerFailedError, Microlith, Middleware, Retry
 from tests.unit.runtime.shop import (
     AccountCountRequest,
     AccountOpenedEvent,
@@ -11,6 +11,16 @@ from tests.unit.runtime.shop import (
     WelcomeSentEvent,
     make_shop,
 )
+
+
+class Restless(Command):
+    """Rest, or fail to."""
+
+    fails: bool = False
+
+
+class Rested(Event):
+    """Somebody has rested."""
 
 
 class Notes(Middleware):
@@ -110,3 +120,32 @@ async def test_a_refusal_when_handling_is_the_handlers_failure():
             await app.query_bus.ask(AccountCountRequest())
 
         assert (await app.command_bus.execute(OpenAccount(email="a@b.c"), until=AccountOpenedEvent)).email == "a@b.c"
+
+
+async def test_what_becomes_of_a_handling_is_told_for_each_try_and_cannot_be_disturbed(caplog):
+    told: list[tuple[str, int, str, str]] = []
+
+    class Listening(Middleware):
+        def settled(self, handling, error):
+            told.append((handling.handler, handling.attempt, handling.outcome, type(error).__name__))
+            raise RuntimeError("no ear for that")
+
+    shaky = Component("shaky")
+
+    @shaky.handles(Restless, retry=Retry(2, first=0.001))
+    async def rest(command: Restless) -> Rested | None:
+        if command.fails:
+            raise ValueError("not now")
+        return Rested()
+
+    async with Microlith("shop", [shaky], store="memory:", middleware=[Listening()]) as app:
+        await app.command_bus.execute(Restless(), until=Rested)
+        with pytest.raises(HandlerFailedError):
+            await app.command_bus.execute(Restless(fails=True), until=Rested)
+
+    assert told == [
+        ("shaky.rest", 1, "ok", "NoneType"),
+        ("shaky.rest", 1, "retried", "ValueError"),
+        ("shaky.rest", 2, "failed", "ValueError"),
+    ]
+    assert caplog.text.count("A middleware could not take in what came of shaky.rest") == 3
