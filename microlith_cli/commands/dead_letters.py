@@ -43,7 +43,9 @@ class NoDeadLetterError(ToolError):
 
     def __init__(self, typed: str, letters: Sequence[Row]) -> None:
         super().__init__(
-            f"{typed!r} is none of the {plural(len(letters), 'dead letter')}." if letters else "No dead letters.",
+            f"{typed!r} is no dead letter; there {'is 1' if len(letters) == 1 else f'are {len(letters)}'}."
+            if letters
+            else "No dead letters.",
             hint="`microlith dead-letters` lists them; there are also @last, @-2 and so on." if letters else "",
         )
 
@@ -63,8 +65,17 @@ class AmbiguousDeadLetterError(UsageError):
 def dead_letters(context: typer.Context, as_json: Json = False) -> int:
     """List the messages that were given up, the newest last; try them again, or drop them."""
     plain.settings.as_json |= as_json
-    if context.invoked_subcommand is not None:
-        return DONE
+    return DONE if context.invoked_subcommand is not None else _list()
+
+
+@command.command("list", short_help="List them, the newest last.")
+def list_them(as_json: Json = False) -> int:
+    """List the messages that were given up, the newest last."""
+    plain.settings.as_json |= as_json
+    return _list()
+
+
+def _list() -> int:
     with _session() as session:
         letters = _letters(session)
     if plain.settings.as_json:

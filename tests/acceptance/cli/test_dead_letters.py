@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.acceptance.cli.shop import Tool
+from tests.acceptance.cli.shop import Tool, write_shop
 
 
 def fail(tool: Tool, text: str = "planted") -> str:
@@ -132,7 +132,7 @@ def test_what_means_no_letter_or_several_is_refused(tidy):
     several = tidy("dead-letters", "show", common[:4])
 
     assert (nothing.code, several.code) == (1, 2)
-    assert "none of the 2 dead letters" in nothing.err
+    assert "is no dead letter; there are 2" in nothing.err
     assert "FailCommand" in several.err
 
 
@@ -175,3 +175,13 @@ def test_parked_ones_name_their_head_and_go_on_after_it(tool):
     assert [line.split()[3] for line in failed.out.splitlines()] == ["failed", "parked", "parked"]
     assert (worked.code, worked.out.split()[-1]) == (0, "ok")
     assert tool("dead-letters").code == 1, third
+
+
+def test_list_is_what_the_command_alone_shows(tmp_path):
+    tool = Tool(write_shop(tmp_path / "shop"))
+    tool("dispatch", "FailCommand", "--wait", "NeverEvent")
+
+    alone, listed = tool("dead-letters", "--json"), tool("dead-letters", "list", "--json")
+
+    assert alone.out == listed.out != ""
+    assert tool("dead-letters", "show", "zz").err.splitlines()[-2] == "error 'zz' is no dead letter; there is 1."
