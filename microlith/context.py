@@ -134,7 +134,7 @@ class Folding(Handling):
         self.position = None
 
     @property
-    def envelope(self) -> Envelope[Any]:  # type: ignore[override]
+    def envelope(self) -> Envelope[Any]:  # type: ignore[override]  # an attribute above; here it raises
         """Nothing is being handled.
 
         Raises:
@@ -143,7 +143,7 @@ class Folding(Handling):
         raise SentWhileFoldingError(self.handler)
 
     @property
-    def open(self) -> bool:  # type: ignore[override]
+    def open(self) -> bool:  # type: ignore[override]  # an attribute above; here it raises
         """Nothing goes out with anything.
 
         Raises:

@@ -7,6 +7,7 @@ Knows no message types; what a field may hold is decided in `serialization`.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import accumulate
@@ -156,7 +157,6 @@ def _parse_float(text: str) -> float:
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        [(twice, _)] = Counter(key for key, _ in pairs).most_common(1)
         raise PayloadRefused(f"has the key {twice[:40]!r} twice")
     return result

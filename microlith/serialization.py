@@ -232,12 +232,13 @@ class MessageTypes:
             problem = f"was stored as version {version}; this code knows version {entry.version}"
             raise PayloadError(entry.name, [{"field": "", "problem": problem, "nearest": None}])
         try:
-            return entry.cls.__pydantic_validator__.validate_json(data)  # type: ignore[no-any-return]
+            message: Message = entry.cls.__pydantic_validator__.validate_json(data)
         except ValidationError as error:
             opened = data if entry.personal or MARK not in data else self._open(entry, data, message_id, where)
             if opened != data:  # stored when it had personal fields, which it has no longer
                 return self.decode(component, name, version, opened, where=where)
             raise payload_error(entry.cls, error) from None
+        return message
 
     def opened(self, event: Stored) -> bytes:
         """Return the payload of a stored event in the shape it was stored in, with its sealed fields opened.

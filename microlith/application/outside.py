@@ -115,7 +115,7 @@ class OutsideFollower(Follower):
         if not self._projection.takes(event):
             return None
         try:
-            call = self._calls.by_event.get(type(event.message))  # type: ignore[arg-type]
+            call = self._calls.by_event.get(type(event.message))
             if call is not None:
                 await self._called(call, event)
         except asyncio.CancelledError:

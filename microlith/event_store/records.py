@@ -60,28 +60,17 @@ class StoredType:
                 self.validate = entry.cls.__pydantic_validator__.validate_json
 
 
-class AppendedEvent:
-    """An event that this process appended; it still has its envelope."""
+class TypedEvent:
+    """What every record tells of its message's type.
 
-    __slots__ = ("_data", "_stored", "_types", "envelope", "position", "stream", "stream_position")
+    Attributes:
+        position: Place in the whole log.
+    """
 
-    def __init__(
-        self,
-        envelope: Envelope[Any],
-        stored: StoredType,
-        types: MessageTypes,
-        position: int,
-        stream: str,
-        stream_position: int,
-        data: bytes | None = None,
-    ) -> None:
-        self.envelope = envelope
-        self.position = position
-        self.stream = stream
-        self.stream_position = stream_position
-        self._stored = stored
-        self._types = types
-        self._data = data
+    __slots__ = ("_stored", "position")
+
+    _stored: StoredType
+    position: int
 
     @property
     def type(self) -> str:
@@ -97,6 +86,33 @@ class AppendedEvent:
     def version(self) -> int:
         """Version of the shape it was written in."""
         return self._stored.version
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.component}.{self.type} at {self.position})"
+
+
+class AppendedEvent(TypedEvent):
+    """An event that this process appended; it still has its envelope."""
+
+    __slots__ = ("_data", "_types", "envelope", "stream", "stream_position")
+
+    def __init__(
+        self,
+        envelope: Envelope[Any],
+        stored: StoredType,
+        types: MessageTypes,
+        position: int,
+        stream: str,
+        stream_position: int,
+        data: bytes | None = None,
+    ) -> None:
+        self.position = position
+        self._stored = stored
+        self.envelope = envelope
+        self.stream = stream
+        self.stream_position = stream_position
+        self._types = types
+        self._data = data
 
     @property
     def message_id(self) -> str:
@@ -148,9 +164,6 @@ class AppendedEvent:
         """The message as it was sent."""
         message: Message = self.envelope.message
         return message
-
-    def __repr__(self) -> str:
-        return f"AppendedEvent({self.component}.{self.type} at {self.position})"
 
 
 def failure_text(error: BaseException, event: RecordedEvent) -> str:
@@ -237,10 +250,10 @@ class Decoding:
         self.last: tuple[object, Any] = (None, None)
 
 
-class StoredEvent:
+class StoredEvent(TypedEvent):
     """An event read back. Its head and its payload are decoded when asked for; keep what you need again."""
 
-    __slots__ = ("_decoding", "_head", "_stored", "data", "position")
+    __slots__ = ("_decoding", "_head", "data")
 
     def __init__(self, position: int, stored: StoredType, head: bytes, data: bytes, decoding: Decoding) -> None:
         self.position = position
@@ -254,21 +267,6 @@ class StoredEvent:
         if isinstance(head, bytes):
             head = self._head = from_json(head)
         return head
-
-    @property
-    def type(self) -> str:
-        """Class name of the message."""
-        return self._stored.type
-
-    @property
-    def component(self) -> str:
-        """Component that declares it."""
-        return self._stored.component
-
-    @property
-    def version(self) -> int:
-        """Version of the shape it was written in."""
-        return self._stored.version
 
     @property
     def stream(self) -> str:
@@ -321,9 +319,10 @@ class StoredEvent:
             PayloadError: The stored shape does not fit the class as it is now.
         """
         decoding, stored = self._decoding, self._stored
+        message: Message
         event, message = decoding.last
         if event is self:
-            return message  # type: ignore[no-any-return]
+            return message
         try:
             message = stored.validate(self.data) if stored.validate else self._decode("")
         except (ValueError, UnknownTypeError, MissingKeyError):  # the same again for its error, which says where
@@ -342,6 +341,3 @@ class StoredEvent:
         """The message in its envelope."""
         _, _, message_id, correlation_id, causation_id, time, depth, headers = self._facts()
         return Envelope(self.message, message_id, correlation_id, causation_id, time / MICROSECONDS, depth, headers)
-
-    def __repr__(self) -> str:
-        return f"StoredEvent({self.component}.{self.type} at {self.position})"

@@ -12,7 +12,7 @@ from microlith.envelope import Envelope
 from microlith.errors import InjectionError
 from microlith.event_store.recorded_event import RecordedEvent
 from microlith.event_store.tables import KeyType, RowWriter, TableSpec
-from microlith.messages import Event
+from microlith.messages import Event, Message
 from microlith.projections.declared import Declared, takes_event
 from microlith.projections.read_models import ReadModel, ReadModelError, Table
 
@@ -39,7 +39,7 @@ class Projection(Declared):
         super().__init__(component, name)
         self.rows = tuple(rows)
         self.inline = inline
-        self._folds: dict[type[Event], Callable[[RecordedEvent, RowWriter], None]] = {}
+        self._folds: dict[type[Message], Callable[[RecordedEvent, RowWriter], None]] = {}
         self._specs = {row: _table_spec(f"{component}_{name}", row) for row in rows}
 
     @property
@@ -82,7 +82,7 @@ class Projection(Declared):
 
     def apply(self, event: RecordedEvent, rows: RowWriter) -> None:
         """Fold one event into the rows."""
-        fold = self._folds.get(type(event.message))  # type: ignore[arg-type]
+        fold = self._folds.get(type(event.message))
         if fold is not None:
             fold(event, rows)
 

@@ -6,14 +6,14 @@ again after a crash. The position tells which.
 
 import inspect
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from microlith.envelope import Envelope
 from microlith.errors import InjectionError, WiringError
 from microlith.event_store.recorded_event import RecordedEvent
 from microlith.event_store.tables import RowWriter, TableSpec
-from microlith.messages import Event
+from microlith.messages import Event, Message
 from microlith.projections.declared import Declared, Fold, takes_event
 from microlith.projections.read_models import ReadModel
 
@@ -47,7 +47,7 @@ class Calls:
         reset: What empties the rows before a replay; None: it cannot be replayed.
     """
 
-    def __init__(self, by_event: dict[type[Event], Call], reset: Call | None) -> None:
+    def __init__(self, by_event: Mapping[type[Message], Call], reset: Call | None) -> None:
         self.by_event = by_event
         self.reset = reset
 
@@ -93,7 +93,9 @@ class ExternalProjection(Declared):
         Raises:
             InjectionError: A parameter that cannot be filled.
         """
-        by_event = {event: self._plan(function, event, resolve) for event, function in self._functions.items()}
+        by_event: dict[type[Message], Call] = {
+            event: self._plan(function, event, resolve) for event, function in self._functions.items()
+        }
         return Calls(by_event, None if self._reset is None else self._plan(self._reset, None, resolve))
 
     def spec_of(self, row: type[ReadModel]) -> TableSpec | None:  # noqa: ARG002 (as of any projection)

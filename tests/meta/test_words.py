@@ -19,6 +19,7 @@ EMPTY_NAMES = {
     "util",
     "utils",
 }
+BARE_IGNORE = re.compile(r"# type: ignore(?:\[[\w, -]+\])?\s*$")
 EMPTY_CLASS = re.compile(r"^\s*class \w*(?:Utils?|Helpers?|Manager|Service|Base)\b", re.MULTILINE)
 # A folder of someone's own machine; a path in a URL or behind a name is something else.
 MACHINE_PATH = re.compile(r"(?<![\w.:/*~-])/(?:root|work|home|tmp|Users)/[\w.-]+")
@@ -62,3 +63,14 @@ def test_other_paths_are_left_alone(text):
 
 def test_code_is_looked_at():
     assert len(list(python_files(*CODE))) > len(PACKAGES)
+
+
+def test_whatever_a_type_checker_is_told_to_overlook_has_a_reason():
+    bare = [
+        f"{shown(path)}:{number}"
+        for path in python_files(*PACKAGES)
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1)
+        if BARE_IGNORE.search(line)
+    ]
+
+    assert not bare, f"say why behind it, as in `# type: ignore[misc]  # why`: {bare}"

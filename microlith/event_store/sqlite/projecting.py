@@ -9,6 +9,7 @@ Decides nothing about when a batch is committed.
 import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from time import monotonic
 
 from pydantic_core import to_json
@@ -198,7 +199,7 @@ class Projections:
         transact(lambda: self.begin_shadow(name))
         try:
             while not stop() and (events := reader.all(done, PAGE)):
-                transact(lambda page=events: self.fill_shadow(name, page))  # type: ignore[misc]
+                transact(partial(self.fill_shadow, name, events))
                 done = events[-1].position
         except HandlerFailedError as error:
             why = str(error)

@@ -10,6 +10,7 @@ Interrupted anywhere, the live rows keep serving; left-over shadows are dropped 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from sqlite3 import Connection
 from time import monotonic
 from typing import TypeVar
@@ -63,14 +64,14 @@ async def _follow(name: str, writer: Writer, reader: LogReader, progress: Callab
         left = writer.state.head - done
         progress(done + 1, writer.state.head + 1)
         events = await asyncio.to_thread(reader.all, done, PAGE)
-        await _whole(writer.do(lambda page=events: writer.transact(lambda: writer.projections.fill_shadow(name, page))))  # type: ignore[misc]
+        await _whole(writer.do(partial(writer.transact, partial(writer.projections.fill_shadow, name, events))))
         done = events[-1].position
     return done
 
 
 def _finish(name: str, writer: Writer, reader: LogReader, pin: Connection, done: int) -> int:
     while events := reader.all(done, PAGE):
-        writer.transact(lambda page=events: writer.projections.fill_shadow(name, page))  # type: ignore[misc]
+        writer.transact(partial(writer.projections.fill_shadow, name, events))
         done = events[-1].position
     pin.execute("BEGIN")
     pin.execute("SELECT count(*) FROM sqlite_master").fetchall()  # a snapshot begins with the first read

@@ -5,6 +5,7 @@ Each call is one small transaction on the writer's thread.
 Handles no message.
 """
 
+from functools import partial
 from time import time
 from typing import Any
 
@@ -31,7 +32,7 @@ async def pending_commands(writer: Writer, reader: LogReader, after: int, limit:
             try:
                 found.append(PendingCommand(stored.envelope, sequence, attempts))
             except (UnknownTypeError, PayloadError) as error:
-                await writer.do(lambda error=error, args=(sequence, attempts, stored): _bury(writer, error, *args))  # type: ignore[misc]
+                await writer.do(partial(_bury, writer, error, sequence, attempts, stored))
         if found:
             return found
     return []

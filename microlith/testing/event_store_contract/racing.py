@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Sequence
 from microlith.context import correlated
 from microlith.errors import PositionConflictError
 from microlith.event_store.protocol import Committed, RecordedEvent, Unit
-from microlith.testing.event_store_contract.stock import ItemStored, StoreUnderTest, all_facts
+from microlith.testing.event_store_contract.stock import ItemStored, StoreUnderTest, all_facts, amount_of, item_of
 
 FEW = 8
 MANY = 32
@@ -60,7 +60,7 @@ class Race:
         for number in range(EACH):
             while True:
                 for event in await self._store.read(stream, after=position):
-                    position, count = event.stream_position, event.message.amount  # type: ignore[attr-defined]
+                    position, count = event.stream_position, amount_of(event.message)
                 await asyncio.sleep(0)
                 try:
                     await self.append(stream, ItemStored(item=f"{writer}/{number}", amount=count + 1), position)
@@ -128,14 +128,14 @@ class RacingContract:
 
 def amounts(log: Sequence[RecordedEvent]) -> list[int]:
     """The counts in a log, in its order."""
-    return [event.message.amount for event in log]  # type: ignore[attr-defined]
+    return [amount_of(event.message) for event in log]
 
 
 def assert_nothing_is_missing_or_moved(log: Sequence[RecordedEvent], writers: int) -> None:
     """Check that positions have no gaps, and that each writer's events are all there in the order of writing."""
     assert [event.position for event in log] == list(range(writers * EACH))
     for writer in range(writers):
-        items = [event.message.item for event in log]  # type: ignore[attr-defined]
+        items = [item_of(event.message) for event in log]
         assert [item for item in items if item.startswith(f"{writer}/")] == [f"{writer}/{n}" for n in range(EACH)]
 
 

@@ -10,7 +10,7 @@ from microlith.envelope import Envelope
 from microlith.errors import MicrolithError
 from microlith.event_store.protocol import Committed, Settlement, TimedUnit
 from microlith.event_store.schedule import Cancelling, Change, Schedule, Scheduling
-from microlith.testing.event_store_contract.stock import CountStock, ItemStored, StoreUnderTest
+from microlith.testing.event_store_contract.stock import CountStock, ItemStored, StoreUnderTest, item_of
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC).timestamp()
 NEVER = float("inf")
@@ -33,7 +33,7 @@ async def take(event_store: StoreUnderTest, schedule: Schedule) -> Committed:
 
 async def items(event_store: StoreUnderTest) -> list[str]:
     """Name the items that are scheduled, in order."""
-    return [schedule.envelope.message.item for schedule in await event_store.store.schedules()]  # type: ignore[attr-defined]
+    return [item_of(schedule.envelope.message) for schedule in await event_store.store.schedules()]
 
 
 class SchedulingContract:
@@ -68,7 +68,7 @@ class SchedulingContract:
         first = await event_store.store.schedules(limit=3)
         second = await event_store.store.schedules(after=first[-1].turn)
 
-        assert [one.envelope.message.item for one in (*first, *second)] == ["a", "a2", "b", "c"]  # type: ignore[attr-defined]
+        assert [item_of(one.envelope.message) for one in (*first, *second)] == ["a", "a2", "b", "c"]
 
     async def test_one_schedule_is_found_by_its_message_id(self, event_store: StoreUnderTest) -> None:
         nut = later("nut")
@@ -89,9 +89,9 @@ class SchedulingContract:
         first = await event_store.store.due_schedules(NOON + 9, NOON + 9, limit=1)
 
         assert none == []
-        assert [one.envelope.message.item for one in wall] == ["wall"]  # type: ignore[attr-defined]
-        assert [one.envelope.message.item for one in both] == ["wall", "steady"]  # type: ignore[attr-defined]
-        assert [one.envelope.message.item for one in first] == ["wall"]  # type: ignore[attr-defined]
+        assert [item_of(one.envelope.message) for one in wall] == ["wall"]
+        assert [item_of(one.envelope.message) for one in both] == ["wall", "steady"]
+        assert [item_of(one.envelope.message) for one in first] == ["wall"]
 
     async def test_next_due_is_told_for_each_clock(self, event_store: StoreUnderTest) -> None:
         assert await event_store.store.next_due() == (NEVER, NEVER)

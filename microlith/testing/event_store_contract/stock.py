@@ -23,7 +23,7 @@ from microlith.event_store.protocol import (
     Unit,
 )
 from microlith.event_store.records import MICROSECONDS
-from microlith.messages import Command, Event
+from microlith.messages import Command, Event, Message
 from microlith.serialization import MessageTypes
 
 
@@ -51,6 +51,18 @@ class KeyCut(Event):
     """A key was cut; its number is a secret."""
 
     number: SecretStr
+
+
+def item_of(message: Message) -> str:
+    """Return the item of a message that was stored."""
+    assert isinstance(message, ItemStored)
+    return message.item
+
+
+def amount_of(message: Message) -> int:
+    """Return the amount of a message that was stored."""
+    assert isinstance(message, ItemStored)
+    return message.amount
 
 
 ITEMS = TableSpec("stock_items", "item", "text", ("shelf", "amount"))

@@ -146,7 +146,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             raise NothingLeftError("Nobody is ready and no timer is set.")
         self.now = then
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]  # the stub is generic in ways of its own
         """Run something in a thread while the loop stands still, so that the order is the seed's."""
         del executor
         future = self.create_future()

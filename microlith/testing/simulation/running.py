@@ -114,7 +114,7 @@ def simulated(
                 )
 
         signature = inspect.signature(scenario)
-        test.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])  # type: ignore[attr-defined]
+        test.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])  # type: ignore[attr-defined]  # pytest reads it
         del test.__wrapped__
         return test
 
