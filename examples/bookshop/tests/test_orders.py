@@ -78,6 +78,39 @@ async def test_the_wrong_sum_is_refused(shop):
     assert refused.errors == ["wrong_amount"]
 
 
+async def test_money_that_comes_as_patience_ends_means_a_parcel_or_an_end_and_never_both(shop):
+    running, _ = shop
+    await running.command_bus.execute(PLACE, until=CopiesReservedEvent)
+    pay, give_up = PayOrderCommand(order_id="1", cents=10998), CancelOrderCommand(order_id="1", reason="not_paid")
+
+    running.command_bus.dispatch(pay)
+    running.command_bus.dispatch(give_up)
+    await running.idle()
+    running.command_bus.dispatch(PLACE.model_copy(update={"order_id": "2", "copies": 1}))
+    await running.idle()
+    running.command_bus.dispatch(give_up.model_copy(update={"order_id": "2"}))
+    running.command_bus.dispatch(pay.model_copy(update={"order_id": "2", "cents": 5499}))
+    await running.idle()
+
+    ends = await running.store.read_all(types=["OrderShippedEvent", "OrderCancelledEvent"])
+    assert [(event.message.order_id, event.type) for event in ends] == [
+        ("1", "OrderShippedEvent"),
+        ("2", "OrderCancelledEvent"),
+    ]
+
+
+async def test_an_order_is_placed_once_and_its_money_taken_once(shop):
+    running, _ = shop
+    await running.command_bus.execute(PLACE, until=CopiesReservedEvent)
+
+    again = await running.command_bus.execute(PLACE, until=OrderErrorRaised)
+    pay = PayOrderCommand(order_id="1", cents=10998)
+    await running.command_bus.execute(pay, until=OrderShippedEvent)
+    twice = await running.command_bus.execute(pay, until=OrderErrorRaised)
+
+    assert (again.errors, twice.errors) == (["placed_before"], ["not_awaited"])
+
+
 async def test_bestsellers_show_an_order_as_soon_as_they_are_asked_to_have_caught_up(shop):
     running, _ = shop
 
@@ -118,6 +151,8 @@ def test_fulfilment_step_by_step():
     given(Fulfilment, PLACED, RESERVED).when(OrderPaidEvent(order_id="1")).then(
         Cancelled("payment"), ShipOrderCommand(order_id="1")
     )
+    given(Fulfilment, PLACED).when(OrderPaidEvent(order_id="1")).then()
+    given(Fulfilment, PLACED, OrderPaidEvent(order_id="1")).when(RESERVED).then(ShipOrderCommand(order_id="1"))
     given(Fulfilment, PLACED, RESERVED).when(OrderCancelledEvent(order_id="1", reason="not_paid")).then(
         ReturnCopiesCommand(isbn=ISBN, order_id="1", copies=2)
     ).ends()

@@ -1,4 +1,4 @@
-"""An order could not be placed."""
+"""An order could not be placed, or not be paid."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from microlith import Event
 
 
 class OrderErrorRaised(Event):
-    """An order could not be placed, and why."""
+    """An order could not be placed or paid, and why."""
 
     order_id: str
-    errors: list[Literal["unknown_book", "wrong_amount"]]
+    errors: list[Literal["unknown_book", "placed_before", "wrong_amount", "not_awaited"]]

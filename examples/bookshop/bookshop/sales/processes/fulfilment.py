@@ -23,6 +23,7 @@ class Fulfilment(Process, key="order_id"):
     isbn: str = ""
     copies: int = 0
     reserved: bool = False
+    is_paid: bool = False
 
     @starts
     def placed(self, event: OrderPlacedEvent) -> ReserveCopiesCommand:
@@ -31,9 +32,11 @@ class Fulfilment(Process, key="order_id"):
         return ReserveCopiesCommand(isbn=event.isbn, order_id=event.order_id, copies=event.copies)
 
     @continues
-    def put_aside(self, event: CopiesReservedEvent) -> Scheduled[CancelOrderCommand]:
+    def put_aside(self, event: CopiesReservedEvent) -> Scheduled[CancelOrderCommand] | ShipOrderCommand:
         """Wait for the money, but not for ever."""
         self.reserved = True
+        if self.is_paid:
+            return ShipOrderCommand(order_id=event.order_id)
         give_up = CancelOrderCommand(order_id=event.order_id, reason="not_paid")
         return Scheduled(give_up, after=PATIENCE, name="payment")
 
@@ -44,7 +47,10 @@ class Fulfilment(Process, key="order_id"):
 
     @continues
     def paid(self, event: OrderPaidEvent) -> list[Cancelled | ShipOrderCommand]:
-        """Send the parcel."""
+        """Send the parcel, once there is something to send."""
+        self.is_paid = True
+        if not self.reserved:
+            return []
         return [Cancelled("payment"), ShipOrderCommand(order_id=event.order_id)]
 
     @continues

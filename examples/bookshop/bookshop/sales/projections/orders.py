@@ -1,4 +1,4 @@
-"""Orders, as they stand: always up to date, because handlers decide by them."""
+"""Orders, as they stand: always up to date, for whoever asks."""
 
 from typing import Literal
 
