@@ -229,8 +229,6 @@ class HandlerCompletion:
             lane.under_way.add(handling.position)  # until the commit: it may be refused, and others may end before
         finished: asyncio.Future[None] | None = None
         over = False
-        if handling.position is not None:
-            lane.under_way.add(handling.position)  # until the commit: no later one's checkpoint may pass it
 
         def done(committed: Committed | None, error: BaseException | None) -> None:
             nonlocal over

@@ -14,7 +14,7 @@ from zlib import crc32
 from pydantic_core import from_json, to_json
 
 from microlith.envelope import Envelope
-from microlith.errors import MicrolithError, StoreError, UnknownTypeError, UnsafePayloadError, text_of
+from microlith.errors import MicrolithError, UnknownTypeError, UnsafePayloadError, text_of
 from microlith.event_store.protocol import RecordedEvent
 from microlith.messages import Message
 from microlith.payloads import scrub
@@ -229,7 +229,7 @@ def write_stream(stream: str) -> str:
     return f"[{text},"
 
 
-class StreamNameError(StoreError):
+class StreamNameError(MicrolithError):
     """A stream has a name that cannot be stored; nothing was written."""
 
     def __init__(self, stream: str) -> None:

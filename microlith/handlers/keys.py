@@ -100,6 +100,9 @@ class Positions:
     def discard(self, position: int) -> None:
         """Be done with one."""
         self._open.discard(position)
+        if not self._open and self._listed:
+            self._listed.clear()  # nobody goes through them while one comes after the other
+            self._order.clear()
 
 
 class KeyedQueue:

@@ -9,7 +9,7 @@ Keeps nothing and tells no time: see `microlith.delivery.timers`.
 """
 
 from datetime import datetime, timedelta
-from math import isfinite
+from sys import float_info
 from typing import Any, Generic, TypeVar
 
 from microlith.envelope import Envelope
@@ -166,7 +166,7 @@ def _moment(at: Any) -> float:
 def _length(after: Any) -> float:
     if isinstance(after, timedelta):
         after = after.total_seconds()
-    if isinstance(after, bool) or not isinstance(after, int | float) or not isfinite(after) or after < 0:
+    if isinstance(after, bool) or not isinstance(after, int | float) or not 0 <= after <= float_info.max:
         raise ScheduleError(
             f"`after` is a timedelta or a number of seconds, not negative; not {after!r}.",
             hint="Such as `after=timedelta(minutes=30)` or `after=0.5`.",

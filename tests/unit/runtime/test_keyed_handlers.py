@@ -260,3 +260,13 @@ async def test_a_lane_with_a_key_keeps_nothing_of_keys_that_are_done():
         assert lane.keyed is not None
         assert lane.keyed._waiting == {}
         assert len(lane.keyed) == 0
+
+
+def test_positions_that_come_one_after_the_other_leave_nothing():
+    positions = Positions()
+
+    for position in range(1000):
+        positions.add(position)
+        positions.discard(position)
+
+    assert (len(positions), len(positions._listed), len(positions._order)) == (0, 0, 0)

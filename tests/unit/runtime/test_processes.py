@@ -433,3 +433,15 @@ async def test_what_a_process_missed_while_it_was_down_is_taken_from_the_log(tmp
         await app.idle()
         await look()
         await eventually(lambda: len(steps) == 3)
+
+
+async def test_a_key_that_can_name_no_stream_makes_a_dead_letter_and_is_not_tried_for_ever(store):
+    async with application(store) as app:
+        app.command_bus.dispatch(PlaceOrder(order_id="7\0"))
+        await app.idle()
+
+        (letter,) = await app.store.dead_letters()
+        assert (letter.handler, letter.attempts) == ("shop.Fulfilment", 1)
+        assert letter.error.startswith("StreamNameError")
+        assert app.delivery is not None
+        assert not any(lane.under_way for lane in app.delivery.routes.lanes())

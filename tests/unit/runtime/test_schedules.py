@@ -233,6 +233,7 @@ async def test_thread_schedules(app, kitchen, clock):
         ({"after": -1}, "not negative"),
         ({"after": float("nan")}, "`after` is a timedelta"),
         ({"after": True}, "`after` is a timedelta"),
+        ({"after": 10**400}, "`after` is a timedelta"),
         ({"after": "5s"}, "'5s'"),
         ({"after": 1e300}, "no calendar"),
         ({"at": datetime(2030, 1, 1)}, "time zone"),  # noqa: DTZ001 (which is what is wrong with it)
