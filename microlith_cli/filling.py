@@ -13,7 +13,7 @@ from typing import Any
 from microlith_cli.errors import NoEditorError, ToolError, UnsafeJsonError, UsageError
 from microlith_cli.flags import payload_from, put
 from microlith_cli.project import Project
-from microlith_cli.schema import Schema
+from microlith_cli.schema import Field, Schema
 from microlith_cli.strict_json import MAX_PAYLOAD, check, parse
 
 MASKED = "***"
@@ -72,13 +72,32 @@ def earlier_message(project: Project, typed: str) -> tuple[str, dict[str, Any]]:
 def complete(
     entry: Mapping[str, Any], tokens: list[str], base: Mapping[str, Any], *, edit: bool = False
 ) -> dict[str, Any]:
-    """Put a payload together, and refuse what nobody should even be sent.
+    """Put a payload together, ask for its secrets, and refuse what nobody should even be sent; see `gather`.
+
+    Raises:
+        PayloadError: Fields that do not exist or are missing, values that cannot be one.
+        UnsafeJsonError: It is too large, or would not mean the same to everyone.
+    """
+    payload, secrets = gather(entry, tokens, base, edit=edit)
+    for secret in secrets:
+        put(payload, secret.path, ask_hidden(f"{secret.name}: "))
+    return checked(payload)
+
+
+def gather(
+    entry: Mapping[str, Any], tokens: list[str], base: Mapping[str, Any], *, edit: bool = False, asks: bool = False
+) -> tuple[dict[str, Any], list[Field]]:
+    """Put together what there is of a payload.
 
     Args:
         entry: What is known of the message.
         tokens: Flags for its fields, which are laid over the base.
         base: Fields that are there already.
         edit: Whether the user edits it before it goes.
+        asks: Whether more than a secret may be asked for.
+
+    Returns:
+        The payload, and the fields to ask for.
 
     Raises:
         PayloadError: Fields that do not exist or are missing, values that cannot be one.
@@ -86,19 +105,40 @@ def complete(
     schema = Schema(entry["schema"])
     if edit:
         base, tokens = _edited(entry["type"], schema, tokens, base), []
-    payload, secrets = payload_from(
+    return payload_from(
         schema,
         tokens,
         base,
         entry["type"],
-        can_ask=lambda each: somebody_is_there() and (each.is_secret or each.name in entry["secrets"]),
+        can_ask=lambda each: somebody_is_there() and (asks or each.is_secret or each.name in entry["secrets"]),
     )
-    for secret in secrets:
-        put(payload, secret.path, _ask(f"{secret.name}: "))
+
+
+def checked(payload: dict[str, Any]) -> dict[str, Any]:
+    """Refuse a payload that nobody should even be sent.
+
+    Raises:
+        UnsafeJsonError: It is too large, or would not mean the same to everyone.
+    """
     check(payload)
     if len(json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()) > MAX_PAYLOAD:
         raise UnsafeJsonError(f"it has more than {MAX_PAYLOAD} bytes")
     return payload
+
+
+def ask_hidden(question: str) -> str:
+    """Ask whoever sits at the terminal for something that is not shown as it is typed.
+
+    Raises:
+        KeyboardInterrupt: There will be no answer.
+    """
+    # Imports termios; only for a person at a terminal.
+    from getpass import getpass  # noqa: PLC0415
+
+    try:
+        return getpass(question)
+    except EOFError:  # Ctrl-D means the same here as Ctrl-C
+        raise KeyboardInterrupt from None
 
 
 def somebody_is_there() -> bool:
@@ -133,13 +173,3 @@ def _without_masked(data: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in data.items()
         if value != MASKED
     }
-
-
-def _ask(question: str) -> str:
-    # Imports termios; only for a person at a terminal.
-    from getpass import getpass  # noqa: PLC0415
-
-    try:
-        return getpass(question)
-    except EOFError:  # Ctrl-D means the same here as Ctrl-C
-        raise KeyboardInterrupt from None

@@ -5,7 +5,7 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 PATIENCE = 20.0
@@ -63,9 +63,13 @@ class Tmux:
 
     def wait_for(self, wanted: str) -> str:
         """Wait until what is on the screen fits a pattern; returns what is on it."""
+        return self.wait_until(lambda shown: re.search(wanted, shown) is not None, wanted)
+
+    def wait_until(self, holds: Callable[[str], bool], wanted: str = "") -> str:
+        """Wait until something holds of what is on the screen; returns what is on it."""
         deadline = time.monotonic() + PATIENCE
-        while not re.search(wanted, shown := self.text()):
-            assert time.monotonic() < deadline, f"{wanted!r} is not in:\n{shown}"
+        while not holds(shown := self.text()):
+            assert time.monotonic() < deadline, f"waited for {wanted!r} in:\n{shown}"
             time.sleep(0.02)
         return shown
 

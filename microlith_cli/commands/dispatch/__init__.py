@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from microlith_cli.commands.dispatch.wish import GRACE, SWITCHES, VALUED, Wish, concurrency_of, read_wish
 from microlith_cli.console import blocks, plain
 from microlith_cli.errors import DONE, SAID_NO, ConnectionLostError, RefusedError, UsageError
-from microlith_cli.filling import complete, earlier_message, read_data
+from microlith_cli.filling import checked, earlier_message, gather, read_data
 from microlith_cli.options import Options, split
 from microlith_cli.project import Project, find_project
+from microlith_cli.schema import Field
 from microlith_cli.session import only_reply, open_session
 
 if TYPE_CHECKING:
@@ -39,10 +40,35 @@ def run(arguments: list[str]) -> int:
     with _growth() as growth, open_session(project, wish.mode, say=plain.say) as session:
         entry = only_reply(session, {"verb": "describe", "type": wish.type_name})["message"]
         waits = wish.waits or (entry["kind"] == "query" and not (wish.at or wish.after))
-        payload = complete(entry, wish.tokens, base, edit=given.has("--edit"))
-        request = wish.request(payload, trace=waits, running=waits and growth is not None)
-        replies = session.request(request, patience=wish.timeout + GRACE)
-        return _follow(replies, wish, session.mode, waits=waits, growth=growth if waits else None)
+        asks = sys.stderr.isatty() and not plain.settings.as_json
+        payload, missing = gather(entry, wish.tokens, base, edit=given.has("--edit"), asks=asks)
+        problems: dict[str, str] = {}
+        while True:
+            if missing:
+                from microlith_cli.commands.dispatch.asking import ask_for  # noqa: PLC0415 (for a person at a terminal)
+
+                ask_for(entry, missing, payload, problems)
+            request = wish.request(checked(payload), trace=waits, running=waits and growth is not None)
+            replies = session.request(request, patience=wish.timeout + GRACE)
+            try:
+                return _follow(replies, wish, session.mode, waits=waits, growth=growth if waits else None)
+            except RefusedError as error:
+                problems = _told_of(missing, error)
+                missing = [field for field in missing if field.name in problems]
+                if not problems:
+                    raise
+
+
+def _told_of(asked: list[Field], error: RefusedError) -> dict[str, str]:
+    """What is wrong with the fields that were asked for, by name; nothing, when anything else is wrong."""
+    found: dict[str, str] = {}
+    for problem in error.error.get("problems", ()):
+        told = str(problem.get("field"))
+        name = next((field.name for field in asked if f"{told}.".startswith(f"{field.name}.")), None)
+        if name is None:
+            return {}
+        found.setdefault(name, str(problem.get("problem")))
+    return found
 
 
 def _growth() -> AbstractContextManager["Growth | None"]:

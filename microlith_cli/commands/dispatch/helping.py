@@ -21,8 +21,9 @@ Usage: microlith dispatch [OPTIONS] MESSAGE [--field value]...
 
   The fields of the message are flags: --email, nested ones --address.city,
   lists by repeating the flag, --no-x for a boolean. A field whose name is one
-  of the options below is given as --field.NAME. A secret that is left out is
-  asked for. `microlith dispatch MESSAGE --help` shows the fields.
+  of the options below is given as --field.NAME. In a terminal, what is left out
+  and has no default is asked for; a secret is not shown as it is typed.
+  `microlith dispatch MESSAGE --help` shows the fields.
 """
 OPTIONS = """\
 Options:

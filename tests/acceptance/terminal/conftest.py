@@ -13,6 +13,7 @@ from tests.tmux import Tmux, plain_environment
 
 MORE = '''
 import asyncio
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
@@ -48,6 +49,14 @@ class OrderCommand(Command):
     note: str = "none"
 
 
+class DueCommand(Command):
+    day: date
+
+
+class DueEvent(Event):
+    day: date
+
+
 class OrderedEvent(Event):
     email: str
     unit: str
@@ -68,6 +77,11 @@ async def steps(command: StepsCommand) -> StepEvent:
 async def step(event: StepEvent) -> StepEvent | StepsDoneEvent:
     await asyncio.sleep(0.25)
     return StepEvent(left=event.left - 1) if event.left > 1 else StepsDoneEvent()
+
+
+@auth.handles(DueCommand)
+async def due(command: DueCommand) -> DueEvent:
+    return DueEvent(day=command.day)
 
 
 @auth.handles(OrderCommand)
