@@ -50,26 +50,43 @@ class UnsupportedSystemError(ToolError):
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line; returns the exit code. Every error ends here."""
+    """Run one command line as this process; returns the exit code. Every error ends here."""
     _open_closed_streams()
     # In a locale that is not UTF-8, Python keeps what it cannot read as half surrogates.
     arguments = [os.fsencode(argument).decode("utf-8", "surrogateescape") for argument in arguments]
-    plain.settings.as_json = "--json" in arguments
     try:
-        return _run(arguments)
+        return perform(arguments)
     except OutputError as error:
         _close_quietly(sys.stdout)
         plain.complain_error(str(error), error.hint)
         return error.exit
-    except ToolError as error:
-        return _fail(error.as_dict(), error.exit)
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except BrokenPipeError:
         _close_quietly()
         return DONE
+
+
+def perform(arguments: list[str]) -> int:
+    """Run one command line; returns the exit code. Its errors end here, told to the user.
+
+    Raises:
+        OutputError, BrokenPipeError: There is no way left to tell anything.
+    """
+    plain.settings.as_json = "--json" in arguments
+    try:
+        return _run(arguments)
+    except (OutputError, BrokenPipeError):
+        raise
+    except ToolError as error:
+        return fail(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except Exception as error:  # noqa: BLE001 (the outermost frame: nothing is above it to handle more)
         return _fail(*_described(error))
+
+
+def fail(error: ToolError) -> int:
+    """Tell the user of an error of the tool's own; returns its exit code."""
+    return _fail(error.as_dict(), error.exit)
 
 
 def _open_closed_streams() -> None:

@@ -21,6 +21,7 @@ from microlith_cli.project import Project, load_app
 from microlith_cli.supervisor.worker import Worker
 
 DRAIN_SECONDS = 10.0  # for handlers to finish, at the end
+_STOOD_STILL = "The event loop was blocked"
 INTERRUPTED_SECONDS = 0.5  # the same, for somebody who wants to go
 
 
@@ -46,6 +47,7 @@ class LocalSession:
         app = load_app(project)
         app.sends_scheduled = sends_scheduled
         self._worker = Worker(app)
+        self._following: asyncio.Task[None] | None = None
         self._runner: asyncio.Runner | None = asyncio.Runner()
         logging.getLogger("microlith").addHandler(self._log)
         try:
@@ -77,6 +79,21 @@ class LocalSession:
         finally:
             if self._runner is not None:
                 self._runner.run(many.close())
+
+    def follow(self, asked: str, take: Callable[[dict[str, Any]], None]) -> None:
+        """Give every fact that passes a filter to `take`, whenever the application runs, instead of those before."""
+        if self._runner is not None:
+            self._runner.run(self._follow(asked, take))
+
+    async def _follow(self, asked: str, take: Callable[[dict[str, Any]], None]) -> None:
+        if self._following is not None:
+            self._following.cancel()
+        self._following = asyncio.create_task(self._worker.handle({"verb": "follow", "filter": asked}, take))
+
+    def idle(self, descriptors: Iterable[int]) -> None:
+        """Let the application run until one of some descriptors can be read."""
+        if self._runner is not None:
+            self._runner.run(_readable(descriptors))
 
     def close(self, drain: float = DRAIN_SECONDS) -> None:
         """Stop the application; handlers get some seconds to finish. Safe to call twice."""
@@ -112,6 +129,19 @@ class LocalSession:
         finally:
             if self._runner is not None:  # otherwise it went with the loop
                 self._runner.run(exchange.close())
+
+
+async def _readable(descriptors: Iterable[int]) -> None:
+    loop = asyncio.get_running_loop()
+    news = asyncio.Event()
+    watched = list(descriptors)
+    for descriptor in watched:
+        loop.add_reader(descriptor, news.set)
+    try:
+        await news.wait()
+    finally:
+        for descriptor in watched:
+            loop.remove_reader(descriptor)
 
 
 class _Exchange:
@@ -200,6 +230,9 @@ class _Log(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand on one record."""
-        failure = isinstance(record.args, tuple) and any(isinstance(arg, HandlerFailedError) for arg in record.args)
+        args = record.args if isinstance(record.args, tuple) else ()
+        if str(record.msg).startswith(_STOOD_STILL) and not any(arg for arg in args if isinstance(arg, str)):
+            return  # no handler did it: the loop stands still while nobody asks
+        failure = any(isinstance(arg, HandlerFailedError) for arg in args)
         if self.tells_failures or not failure:
             self._say(f"{record.levelname.lower()} {record.getMessage()}")

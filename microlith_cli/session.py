@@ -8,6 +8,7 @@ told what to say.
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
@@ -18,6 +19,9 @@ from microlith_cli.project import Project, load_app
 ANSWER_SECONDS = 30.0  # for what a running microlith knows without asking anybody
 
 Mode = Literal["auto", "attach", "once"]
+
+_chosen: list[tuple[Mode, Callable[[], "Session"]]] = []
+"""Whom every command of this process asks, where that was chosen for all of them; the last one counts."""
 
 
 class LogSession(Protocol):
@@ -51,6 +55,21 @@ class Session(LogSession, Protocol):
         ...
 
 
+@contextmanager
+def chosen(mode: Mode, give: Callable[[], Session]) -> Iterator[None]:
+    """Choose whom every command asks that runs meanwhile, as a shell does for its lines.
+
+    Args:
+        mode: How `give` finds it; a command that insists on another way goes its own.
+        give: Gives a session each time one is wanted; it may raise what `open_session` does.
+    """
+    _chosen.append((mode, give))
+    try:
+        yield
+    finally:
+        _chosen.pop()
+
+
 def open_session(
     project: Project, mode: Mode = "auto", *, say: Callable[[str], None], sends_scheduled: bool = True
 ) -> Session:
@@ -67,6 +86,8 @@ def open_session(
         UnsafeDirectoryError: The project's `.microlith` is not this user's alone.
         AppLoadError: The application does not import.
     """
+    if _chosen and mode in {"auto", _chosen[-1][0]}:
+        return _chosen[-1][1]()
     if mode != "once":
         if (attached := attach(project.state)) is not None:
             return attached
@@ -86,6 +107,8 @@ def open_log(project: Project, *, say: Callable[[str], None]) -> LogSession:
         NothingRunsError: What runs does not answer; or nothing runs, and the store is in memory.
         StoreLockedError: A process that answers nobody owns the store.
     """
+    if _chosen:
+        return _chosen[-1][1]()
     if (attached := attach(project.state)) is not None:
         return attached
     # Imports the driver and the user's code; a client of a running microlith needs neither.
@@ -101,7 +124,7 @@ def read_catalog(project: Project) -> Mapping[str, Any]:
         NothingRunsError: What runs does not answer.
         AppLoadError: Nothing runs, and the application does not import.
     """
-    attached = attach(project.state)
+    attached = _chosen[-1][1]() if _chosen else attach(project.state)
     if attached is None:
         os.chdir(project.root)
         app = load_app(project)

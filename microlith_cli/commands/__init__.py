@@ -15,6 +15,7 @@ TABLE = (
         "Send a command, query or event, and wait for what comes of it.",
         "microlith_cli.commands.dispatch:run",
     ),
+    ("shell", "Run command after command, with completion, or a script.", "microlith_cli.shell:run"),
     ("trace", "Show what one message caused, or everything as it happens.", "microlith_cli.commands.trace:run"),
     ("events", "Look at the event log, check it, export and import it.", "microlith_cli.commands.events:command"),
     ("replay", "Run recorded events again, safely.", "microlith_cli.commands.replay:command"),
@@ -39,7 +40,7 @@ TABLE = (
     ("completion", "Print the completion script of a shell.", "microlith_cli.commands.completion:run"),
 )
 
-RAW = frozenset({"bench", "dispatch", "trace", "completion"})
+RAW = frozenset({"bench", "dispatch", "shell", "trace", "completion"})
 
 GLOBAL_OPTIONS = ("-C", "-q", "--quiet", "-v", "--verbose", "--color", "--version", "--help")
 
@@ -65,6 +66,7 @@ WORDS = {
         *("--count", "--concurrency", "--wait", "--all", "--fail-on", "--timeout", "--quiet-for", "--data"),
         *("--once", "--attach", "--json", "--help"),
     ),
+    "shell": ("--once", "--keep-going", "--json", "--help"),
     "trace": ("diff", "export", "import", "--follow", "--filter", "--format", "--limit", "--json", "--help"),
     "trace diff": ("--json", "--help"),
     "trace export": ("--redact", "--force", "--help"),
@@ -119,6 +121,7 @@ Commands:
   new           Make an application, or add a part to one.
   run           Run the application; reload it when its files change.
   dispatch      Send a command, query or event, and wait for what comes of it.
+  shell         Run command after command, with completion, or a script.
   trace         Show what one message caused, or everything as it happens.
   events        Look at the event log, check it, export and import it.
   replay        Run recorded events again, safely.

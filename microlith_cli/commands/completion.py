@@ -9,7 +9,7 @@ Of other commands it knows the names and options only.
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from microlith_cli.commands import GLOBAL_OPTIONS, TABLE, WORDS
@@ -67,6 +67,8 @@ Options:
   --help  Show this text."""
 
 Candidates = Iterable[tuple[str, str]]
+Catalog = Callable[[str], dict[str, Any]]
+"""Gives the catalog of the project that a folder lies in."""
 
 _TAKES_EVENT = ("--type", "--on")
 
@@ -102,7 +104,7 @@ def answer(arguments: Sequence[str]) -> str:
     shell, *words = arguments or ("bash",)
     words = _joined(words) if shell == "bash" else list(words)
     current = words.pop() if words else ""
-    found = {word: said for word, said in _candidates(words, current) if word.startswith(current)}
+    found = {word: said for word, said in candidates(words, current, read_catalog) if word.startswith(current)}
     separator = {"zsh": ":", "fish": "\t"}.get(shell)
     lines = [
         word + (separator + said if separator and said else "")
@@ -118,7 +120,14 @@ def _joined(words: Sequence[str]) -> list[str]:
     return [*kept, ""] if words and words[-1] == "=" else kept
 
 
-def _candidates(before: list[str], current: str) -> Candidates:
+def candidates(before: list[str], current: str, known: Catalog) -> Candidates:
+    """What may follow some words; some of it does not begin like the `current` one.
+
+    Args:
+        before: The words after `microlith`.
+        current: What is there of the next one.
+        known: Gives the catalog; asked only where that matters.
+    """
     folder, before = _after_global(before)
     if before and before[-1] == "--color":
         return [(choice, "") for choice in ("auto", "always", "never")]
@@ -130,26 +139,26 @@ def _candidates(before: list[str], current: str) -> Candidates:
         command = f"{command} {rest.pop(0)}"
     words = [(word, "") for word in WORDS.get(command, ())]
     if command in {"dispatch", "bench"}:
-        return _for_dispatch(folder, rest, current, words)
+        return _for_dispatch(known(folder), rest, current, words)
     if rest and rest[-1] in _TAKES_EVENT and rest[-1] in WORDS.get(command, ()):
-        return _types(folder, {"event"})
+        return _types(known(folder), {"event"})
     fitting = [(word, said) for word, said in words if current.startswith("-") or not (rest or word.startswith("-"))]
-    return [*fitting, *_names(command, folder, rest)]
+    return [*fitting, *_names(command, lambda: known(folder), rest)]
 
 
-def _names(command: str, folder: str, rest: list[str]) -> Candidates:
+def _names(command: str, catalog: Callable[[], dict[str, Any]], rest: list[str]) -> Candidates:
     """What else has a name that the command takes."""
     if command == "replay projection":
-        return [(row["name"], "") for row in _read_catalog(folder).get("projections", []) if row["name"] not in rest]
+        return [(row["name"], "") for row in catalog().get("projections", []) if row["name"] not in rest]
     if command == "list" or (command == "graph" and not rest):
-        return [(name, "component") for name in _read_catalog(folder).get("components", []) if name not in rest]
+        return [(name, "component") for name in catalog().get("components", []) if name not in rest]
     if command == "describe" and not rest:
-        return _types(folder, {"command", "query", "response", "event"})
+        return _types(catalog(), {"command", "query", "response", "event"})
     return [("@last", "the newest"), ("@failed", "the newest that failed")] if command == "trace" else []
 
 
-def _types(folder: str, kinds: set[str]) -> Candidates:
-    messages = _read_catalog(folder).get("messages", [])
+def _types(catalog: dict[str, Any], kinds: set[str]) -> Candidates:
+    messages = catalog.get("messages", [])
     return [(entry["type"], f"{entry['kind']} of {entry['component']}") for entry in messages if entry["kind"] in kinds]
 
 
@@ -169,8 +178,7 @@ def _after_global(before: list[str]) -> tuple[str, list[str]]:
     return folder, rest
 
 
-def _for_dispatch(folder: str, rest: list[str], current: str, options: Candidates) -> Candidates:
-    catalog = _read_catalog(folder)
+def _for_dispatch(catalog: dict[str, Any], rest: list[str], current: str, options: Candidates) -> Candidates:
     messages = catalog.get("messages", [])
     if rest and rest[-1] in {"--wait", "--fail-on"}:
         return [(entry["type"], entry["component"]) for entry in messages if entry["kind"] in {"event", "response"}]
@@ -205,7 +213,7 @@ def _flags(entry: dict[str, Any], rest: list[str], current: str, options: Candid
         yield from options
 
 
-def _read_catalog(folder: str) -> dict[str, Any]:
+def read_catalog(folder: str) -> dict[str, Any]:
     """The catalog of the project that a folder lies in; empty when there is none that can be read."""
     # A press of the key before a message's name needs no JSON.
     import json  # noqa: PLC0415

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -80,7 +81,9 @@ class RemoteSession:
             send(at_once - len(under_way))
 
     def close(self) -> None:
-        """Hang up; the other end stops what it did for this session alone. Safe to call twice."""
+        """Hang up; the other end stops what it did for this session alone. Safe to call twice, and from another thread."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes whoever reads
         self._socket.close()
 
     def __enter__(self) -> Self:

@@ -20,8 +20,8 @@ Test = Callable[[Any], bool]
 Side = Literal["message", "handling", "both"]
 
 HANDLING = ("microlith.handled", "microlith.started")
-_BUSES = ("command", "query", "event")
-_STATUSES = ("ok", "failed", "timeout", "retried", "ignored", "cancelled", "running", "unhandled")
+BUSES = ("command", "query", "event")
+STATUSES = ("ok", "failed", "timeout", "retried", "ignored", "cancelled", "running", "unhandled")
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _LONGEST_TEXT = 4096
 """Of a value, as many characters are compared."""
@@ -123,12 +123,12 @@ def _handler(asked: Condition) -> tuple[Test, Side]:
 
 
 def _bus(asked: Condition) -> tuple[Test, Side]:
-    bus = _one_of(asked, _BUSES)
+    bus = _one_of(asked, BUSES)
     return lambda fact: fact.get("bus") == bus, "message"
 
 
 def _status(asked: Condition) -> tuple[Test, Side]:
-    status = _one_of(asked, _STATUSES)
+    status = _one_of(asked, STATUSES)
     if status == "unhandled":
         return _is_unhandled, "message"
     if status == "running":
