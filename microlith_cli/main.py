@@ -167,8 +167,10 @@ def _run_typer(name: str, found: object, arguments: list[str]) -> int:
         raise _usage_error(error, name) from error
     except typer.Abort:
         return INTERRUPTED
-    except SystemExit:  # typer's own end, at a pipe that nobody reads any more
-        raise BrokenPipeError from None
+    except SystemExit as ended:
+        if ended.code != 1:  # a command's own end, such as by a signal
+            raise
+        raise BrokenPipeError from None  # typer's, at a pipe that nobody reads any more
     return code if isinstance(code, int) else DONE
 
 

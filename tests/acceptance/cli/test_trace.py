@@ -217,12 +217,19 @@ def test_following_shows_what_fits_until_the_limit(attached, beside):
     assert process.returncode == 0
 
 
+@pytest.mark.timeout(120)
 def test_following_one_correlation_shows_no_other(attached, beside):
-    correlation = dispatched(attached, "dispatch", "SlowCommand", "--seconds", "2")
-    traced(attached, correlation, until="SlowCommand")
-    process = beside(attached, "trace", correlation, "--follow", "--limit", "2", "--format", "lines")
-    while process.poll() is None:
-        dispatched(attached, "dispatch", "EchoCommand")
+    correlation, process = "", beside(attached, "--version")
+    for seconds in (2, 8, 30):  # on a busy machine, the handler may be done before anybody follows
+        correlation = dispatched(attached, "dispatch", "SlowCommand", "--seconds", str(seconds))
+        traced(attached, correlation, until="SlowCommand")
+        process = beside(attached, "trace", correlation, "--follow", "--limit", "2", "--format", "lines")
+        deadline = time.monotonic() + seconds + 2
+        while process.poll() is None and time.monotonic() < deadline:
+            dispatched(attached, "dispatch", "EchoCommand")
+        if process.poll() is not None:
+            break
+        process.kill()
 
     out, _ = process.communicate(timeout=20)
 
