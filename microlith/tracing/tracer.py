@@ -165,6 +165,10 @@ class Tracer:
 
     def follow(self, limit: int = _FOLLOWER_LIMIT) -> Follower:
         """Begin to follow: the reader gets every fact from now on, or a count of those it missed."""
+        # What was dropped before is not this one's to miss.
+        dropped, self.dropped = self.dropped, 0
+        for other in self._followers:
+            other.offer([], dropped)
         follower = Follower(limit, self._forget, self._drops)
         self._room = self._limit
         self._followers.append(follower)

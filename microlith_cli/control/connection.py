@@ -68,6 +68,10 @@ class Host(Protocol):
         """The fact that stands for facts a client was too slow for."""
         ...
 
+    def facts_in(self, fact: Mapping[str, Any]) -> int:
+        """How many facts one stands for: itself, or those that were dropped before."""
+        ...
+
 
 class Client(asyncio.Protocol):
     """One connected client.
@@ -100,7 +104,7 @@ class Client(asyncio.Protocol):
             return False
         fact = "fact" in message
         if fact and message["id"] in self.dropped:
-            self._drop(message["id"])
+            self._drop(message)
             return False
         line = encode(message)
         waiting = transport.get_write_buffer_size()
@@ -108,7 +112,7 @@ class Client(asyncio.Protocol):
             if "running" in message:
                 return False  # the next one will say more
             if fact:
-                self._drop(message["id"])
+                self._drop(message)
             else:
                 transport.abort()  # it asks and never reads
             return False
@@ -176,8 +180,9 @@ class Client(asyncio.Protocol):
             self.close()
         self._wind()
 
-    def _drop(self, request: int | str) -> None:
-        self.dropped[request] = self.dropped.get(request, 0) + 1
+    def _drop(self, message: Mapping[str, Any]) -> None:
+        request = message["id"]
+        self.dropped[request] = self.dropped.get(request, 0) + self._host.facts_in(message["fact"])
         if self._telling is None:
             self._telling = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell)
 

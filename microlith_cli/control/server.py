@@ -123,6 +123,11 @@ class ControlServer:
             "data": {"count": count},
         }
 
+    @staticmethod
+    def facts_in(fact: Mapping[str, Any]) -> int:
+        """How many facts one stands for: itself, or those that were dropped before it came here."""
+        return int(fact["data"]["count"]) if fact.get("type") == "microlith.dropped" else 1
+
     def _welcome(self) -> Client:
         self._count += 1
         return Client(self, self._count)

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from benchmarks.bench_tracing import followed
 from microlith import Command, Component, Microlith
 from microlith.tracing.tracer import Follower
 
@@ -75,6 +76,33 @@ async def test_slow_follower_does_not_cost_another_its_facts():
 
         assert shown_and_dropped(reading) == (40, 0)
         assert shown_and_dropped(stalled) == (1, 39)
+
+
+async def test_who_comes_later_is_not_told_of_what_was_dropped_before():
+    async with make_app() as app:
+        stalled = app.tracer.follow(limit=10)
+        await send(app, 50)
+        await asyncio.sleep(0.05)  # the tracer has noticed that nobody takes any more
+        for number in range(50):
+            await app.command_bus.dispatch(Tick(n=number))
+        await app.idle(5)
+        newcomer = app.tracer.follow()
+
+        await send(app, 3)
+
+        assert shown_and_dropped(newcomer) == (6, 0)
+        assert sum(shown_and_dropped(stalled)) == (50 + 50 + 3) * 2
+
+
+async def test_fifty_followers_that_never_read_slow_nobody_down_and_keep_memory_flat():
+    # Loose, for a machine that is busy: what it is on a quiet one is measured by `python -m benchmarks tracing`.
+    alone, watched = [], []
+    for _ in range(3):
+        alone.append(await followed(15_000))
+        watched.append(await followed(15_000, stalled=50, limit=100))  # checks that each is told of every fact
+
+    assert min(load.each for load in watched) < 1.6 * min(load.each for load in alone)
+    assert min(load.grown for load in watched) < 20
 
 
 async def test_fact_about_drops_is_a_cloud_event():

@@ -39,6 +39,8 @@ class Desk:
                 sent = sum(
                     client.send({"id": number, "fact": {"n": at, "x": "x" * 1000}}) for at in range(request["of"])
                 )
+                missed = {"type": "microlith.dropped", "data": {"count": request.get("missed", 0)}}
+                client.send({"id": number, "fact": missed})
                 client.send({"id": number, "sent": sent})
             case "hang":
                 try:
