@@ -97,3 +97,21 @@ def test_an_event_whose_commit_is_refused_while_the_application_stops_is_not_los
 
     monkeypatch.setattr(SimulatedEventStore, "_hits", first_is_refused)
     simulate(Microlith("numbers", [numbers]), scenario, faults=Faults(refuse=0.5))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_scheduled_after_some_time_is_sent_in_virtual_time(seed: int):
+    counted: list[float] = []
+
+    async def scenario(world: World) -> None:
+        await world.app.command_bus.dispatch(CountCommand(), after=3000)
+        await asyncio.sleep(2999)
+        assert not await world.app.store.read_all()
+        await asyncio.sleep(2)
+        await world.idle()
+        counted.append(len(await world.app.store.read_all()))
+
+    run = simulate(make_counter([]), scenario, seed=seed)
+
+    assert counted == [1]
+    assert run.digest == simulate(make_counter([]), scenario, seed=seed).digest

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 import microlith.ids
+from microlith.clock import SystemClock
 from microlith.testing.simulation.loop import VirtualLoop
 from microlith.testing.simulation.threads import borrowed_here
 
@@ -76,6 +77,7 @@ def seeded_nature(loop: VirtualLoop, seed: int) -> Iterator[None]:
                 if id(value) in instead:
                     patches.set(module, name, instead[id(value)])
         patches.set(microlith.ids, "uuid7", _id_source(loop, Random(f"ids {seed}")))  # noqa: S311
+        patches.set(SystemClock, "monotonic", lambda _clock: loop.moment())
         for name, value in {"time": wall, "monotonic": loop.moment, "sleep": sleep}.items():
             patches.set(time, name, value)
         patches.set(Future, "result", result)
