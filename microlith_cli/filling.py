@@ -6,17 +6,28 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from microlith_cli.errors import NoEditorError, ToolError, UnsafeJsonError, UsageError
-from microlith_cli.flags import payload_from, put
+from microlith_cli.flags import payload_from, put, read
 from microlith_cli.project import Project
 from microlith_cli.schema import Field, Schema
 from microlith_cli.strict_json import MAX_PAYLOAD, check, parse
 
 MASKED = "***"
+_NOWHERE = object()
+
+
+class MaskedFieldError(UsageError):
+    """What a message is to be sent with again is not known any more, and was not given."""
+
+    def __init__(self, type_name: str, names: Sequence[str]) -> None:
+        super().__init__(
+            f"{'.'.join(names)} of the recorded {type_name} is secret, personal or erased: its value is not known.",
+            hint=f"Give it: --{'.'.join(names).replace('_', '-')} VALUE.",
+        )
 
 
 def read_data(data: str | None) -> dict[str, Any]:
@@ -139,6 +150,51 @@ def ask_hidden(question: str) -> str:
         return getpass(question)
     except EOFError:  # Ctrl-D means the same here as Ctrl-C
         raise KeyboardInterrupt from None
+
+
+def refilled(entry: Mapping[str, Any], tokens: list[str], recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the payload of a recorded message together again. What was masked in it is given as flags, or asked for.
+
+    Args:
+        entry: What is known of the message.
+        tokens: Flags for its fields, which are laid over what was recorded.
+        recorded: Its fields; what is masked, or erased, has the mask for a value.
+
+    Raises:
+        MaskedFieldError: A masked field was not given, and there is nobody to ask.
+        PayloadError: As `complete`.
+    """
+    schema, base = Schema(entry["schema"]), _without_masked(recorded)
+    given, _ = payload_from(schema, tokens, base, entry["type"], can_ask=lambda _: True)
+    for path in _masked_in(recorded):
+        if _found(given, path) not in (_NOWHERE, MASKED):
+            continue
+        names = [part for part in path if isinstance(part, str)]
+        field = schema.field(".".join(names))
+        if field is None or len(names) < len(path) or not somebody_is_there():
+            raise MaskedFieldError(entry["type"], names)
+        put(base, names, read(field, ask_hidden(f"{field.name}: ")))
+    return complete(entry, tokens, base)
+
+
+def _found(data: Any, path: Sequence[str | int]) -> Any:
+    """Return what lies deep inside a payload; `_NOWHERE` when it is not there."""
+    for part in path:
+        try:
+            data = data[part]
+        except (LookupError, TypeError):
+            return _NOWHERE
+    return data
+
+
+def _masked_in(data: Any, above: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Yield the path of every masked value; numbers are places in lists."""
+    inside = data.items() if isinstance(data, Mapping) else enumerate(data) if isinstance(data, list) else ()
+    for key, value in inside:
+        if value == MASKED:
+            yield (*above, key)
+        else:
+            yield from _masked_in(value, (*above, key))
 
 
 def somebody_is_there() -> bool:

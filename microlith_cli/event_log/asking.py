@@ -173,7 +173,7 @@ async def answer_one(log: Log, types: MessageTypes, app: str, request: Mapping[s
 def _copied(types: MessageTypes, event: RecordedEvent) -> Line:
     """Show an event as a dispatch of the same takes it: its type and fields of today, all in clear."""
     entry = types.of(type(event.message))
-    told: Line = {"type": types.shown(entry), "data": reveal(event.message)}
+    told: Line = {"id": event.message_id, "type": types.shown(entry), "data": reveal(event.message)}
     erased = [name for name, field in entry.personal.items() if _is_erased(event, name, told["data"], field.erased)]
     return {"copied": told | {"erased": erased, "step_of": entry.step_of}}
 
