@@ -34,6 +34,9 @@ _SHARE = 0.03
 _SHARE_OF_REST = 0.1
 """The same, of the time in which the loop's thread had nothing to do."""
 _FOLLOWER_LIMIT = 5_000
+_AHEAD = 500
+"""Facts that are made for a reader which has not read the last ones; what comes then waits as it is, which costs less."""
+_NO_LIMIT = float("inf")
 _REMEMBERED = 256
 """How many messages, and how many handlings, are remembered."""
 
@@ -60,6 +63,11 @@ class Follower:
     def room(self) -> int:
         """How many facts it can take."""
         return self._limit - len(self._facts)
+
+    @property
+    def waits(self) -> bool:
+        """Whether facts are worth making for it now."""
+        return len(self._facts) < min(_AHEAD, self._limit)
 
     def offer(self, facts: list[Fact], dropped: int) -> None:
         """Take facts as far as there is room; count the rest, and those that were dropped before."""
@@ -183,7 +191,7 @@ class Tracer:
 
     def flush(self) -> None:
         """Hand everything gathered so far to the followers now, however long it takes."""
-        self._publish(float("inf"))
+        self._publish(_NO_LIMIT)
 
     def forget(self) -> None:
         """Forget what was sent and handled lately, after followers were told of it."""
@@ -231,7 +239,8 @@ class Tracer:
             self._backlog.clear()
             self.dropped = 0
             return
-        facts = list(self._facts_within(budget))
+        wanted = budget == _NO_LIMIT or any(follower.waits for follower in self._followers)
+        facts = list(self._facts_within(budget)) if wanted else []
         dropped, self.dropped = self.dropped, 0
         if facts or dropped:
             for follower in self._followers:

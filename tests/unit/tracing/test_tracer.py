@@ -78,6 +78,21 @@ async def test_slow_follower_does_not_cost_another_its_facts():
         assert shown_and_dropped(stalled) == (1, 39)
 
 
+async def test_facts_are_not_made_far_ahead_for_a_follower_that_does_not_read_and_none_is_lost_when_it_does():
+    async with make_app() as app:
+        follower = app.tracer.follow()
+        for number in range(1_500):
+            await app.command_bus.dispatch(Tick(n=number))
+        await app.idle(5)
+        await asyncio.sleep(0.5)  # time in which all could have been made
+        ahead = sum(shown_and_dropped(follower))
+
+        app.tracer.flush()
+
+        assert 500 <= ahead < 2_500
+        assert ahead + sum(shown_and_dropped(follower)) == 3_000
+
+
 async def test_who_comes_later_is_not_told_of_what_was_dropped_before():
     async with make_app() as app:
         stalled = app.tracer.follow(limit=10)
