@@ -22,6 +22,8 @@ from microlith.messages import Message
 
 logger = logging.getLogger("microlith")
 
+_SMALL = 1000
+
 KeyOf = Callable[[Envelope[Any]], str | None]
 """Tells the key of a message in its envelope; None: it has none."""
 
@@ -103,6 +105,9 @@ class Positions:
         if not self._open and self._listed:
             self._listed.clear()  # nobody goes through them while one comes after the other
             self._order.clear()
+        elif len(self._listed) > _SMALL + 2 * len(self._open):  # a low one stays open for long, and hides the others
+            self._listed = set(self._open)
+            self._order = deque(sorted(self._open))
 
 
 class KeyedQueue:

@@ -270,3 +270,16 @@ def test_positions_that_come_one_after_the_other_leave_nothing():
         positions.discard(position)
 
     assert (len(positions), len(positions._listed), len(positions._order)) == (0, 0, 0)
+
+
+def test_open_position_that_stays_keeps_nothing_of_the_others_behind_it():
+    positions = Positions()
+    positions.add(0)
+
+    for position in range(1, 20_000):
+        positions.add(position)
+        positions.discard(position)
+    positions.add(20_000)
+
+    assert list(positions) == [0, 20_000]
+    assert len(positions._listed) + len(positions._order) < 5000
