@@ -5,6 +5,7 @@ A missing tool or server is a skip that says so, and a failure where CI is set: 
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -14,6 +15,10 @@ from hypothesis import HealthCheck, settings
 # A shared or slow machine is no counterexample; a failure prints what repeats it.
 settings.register_profile("microlith", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("microlith")
+
+# A shell starts what runs in its background deaf to interrupts, and so would be every program a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

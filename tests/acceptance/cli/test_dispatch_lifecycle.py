@@ -184,6 +184,7 @@ def test_home_that_cannot_be_written_is_no_hindrance(either):
     assert ended.code == 0
 
 
+@pytest.mark.skipif(not sys.prefix.isascii(), reason="Python itself could not read where its packages are")
 def test_terminal_that_is_not_utf8_is_no_hindrance(attached):
     ended = attached(
         *("dispatch", "EchoCommand", "--text", "grüße 日本", "--wait", "EchoedEvent"),
