@@ -62,7 +62,9 @@ def load_payload(raw: bytes | str) -> Any:
             object_pairs_hook=_pairs,
         )
     except json.JSONDecodeError as error:
-        raise PayloadRefused(f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+        raise PayloadRefused(
+            f"is not JSON: {error.msg.removesuffix(' at')} at line {error.lineno}, column {error.colno}"
+        ) from None
     except RecursionError:
         raise PayloadRefused(f"is nested more than {MAX_DEPTH} levels deep") from None
     if "\\u" in text:

@@ -42,7 +42,9 @@ def read(text: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
     except UnicodeDecodeError as error:
         raise UnsafeJsonError(f"byte {error.start} is not UTF-8") from error
     except json.JSONDecodeError as error:
-        raise UnsafeJsonError(f"{error.msg} at line {error.lineno}, column {error.colno}") from error
+        raise UnsafeJsonError(
+            f"{error.msg.removesuffix(' at')} at line {error.lineno}, column {error.colno}"
+        ) from error
     except ValueError as error:  # an integer with thousands of digits
         raise UnsafeJsonError("an integer has more than 64 bits") from error
     except RecursionError as error:

@@ -26,6 +26,7 @@ def nested(depth: int) -> bytes:
     [
         (b"", "Expecting value"),
         (b'{"a": 1,}', "line 1, column"),
+        (b'"a\x01b"', "control character at line 1, column 3"),
         (b"\xff", "byte 0 is not UTF-8"),
         (b"NaN", "NaN"),
         (b"[-Infinity]", "-Infinity"),
