@@ -16,17 +16,14 @@ from microlith.envelope import Envelope
 from microlith.errors import PositionConflictError, StoreError
 from microlith.event_store.event_copy import EventCopy
 from microlith.event_store.memory_copies import MemoryCopies, check_copies
-from microlith.event_store.memory_dead_letters import MemoryDeadLetters
 from microlith.event_store.memory_erasing import erase
 from microlith.event_store.memory_projections import MemoryProjections
-from microlith.event_store.memory_schedules import MemorySchedules
+from microlith.event_store.memory_put_aside import MemoryPutAside
 from microlith.event_store.memory_snapshots import MemorySnapshots
 from microlith.event_store.protocol import (
     Acceptance,
     Committed,
-    DeadLetter,
     Done,
-    KeyedLetters,
     PendingCommand,
     Projecting,
     ProjectionState,
@@ -39,7 +36,6 @@ from microlith.event_store.protocol import (
     message_ids,
 )
 from microlith.event_store.records import AppendedEvent, StoredType, write_stream
-from microlith.event_store.schedule import FIRST, Schedule, Turn
 from microlith.messages import Message
 from microlith.privacy.keys import KeyRing, KeysInMemory
 from microlith.serialization import MessageTypes
@@ -55,7 +51,7 @@ _UNDER_WAY = Acceptance.UNDER_WAY
 _DUPLICATE = Acceptance.DUPLICATE
 
 
-class MemoryEventStore(MemorySnapshots):
+class MemoryEventStore(MemorySnapshots, MemoryPutAside):
     """Keeps events, commands and read models in this process only."""
 
     durability: Literal["memory"] = "memory"
@@ -68,7 +64,8 @@ class MemoryEventStore(MemorySnapshots):
         # Ids are kept in dictionaries without values: unlike a set, one of those is no work for the garbage collector.
         self._event_ids: dict[str, None] = {}
         self._streams: dict[str, list[RecordedEvent]] = {}
-        super().__init__(self._streams)
+        MemorySnapshots.__init__(self, self._streams)
+        MemoryPutAside.__init__(self, types)
         self._correlations: dict[str, list[RecordedEvent]] = {}
         self._pending: dict[str, Envelope[Any]] = {}
         self._numbered: dict[str, int] = {}
@@ -77,8 +74,6 @@ class MemoryEventStore(MemorySnapshots):
         self._settled_before: dict[str, None] = {}
         self._checkpoints: dict[str, tuple[int, set[int]]] = {}
         self._attempts: dict[tuple[str, str], int] = {}
-        self._dead_letters = MemoryDeadLetters(types)
-        self._schedules = MemorySchedules(types)
         self._stored: dict[type, StoredType] = {}
         self._projections = MemoryProjections(())
         self._rebuilding = asyncio.Lock()
@@ -218,59 +213,6 @@ class MemoryEventStore(MemorySnapshots):
         """Return a handler's checkpoint and the finished positions above it."""
         checkpoint, finished = self._checkpoints.setdefault(handler, (start, set()))
         return checkpoint, frozenset(finished)
-
-    async def failure_of(self, correlation_id: str) -> tuple[str, str, str] | None:
-        """Return (handler, message type, error text) of the first dead letter of a correlation."""
-        letter = self._dead_letters.first_of(correlation_id)
-        return None if letter is None else (letter.handler, letter.type, letter.error)
-
-    async def dead_letters(self, *, after: int = 0, limit: int = 500) -> list[DeadLetter]:
-        """Read dead letters in the order of failing."""
-        return self._dead_letters.page(after, limit)
-
-    async def dead_letter(self, sequence: int) -> DeadLetter | None:
-        """Read one dead letter."""
-        return self._dead_letters.get(sequence)
-
-    async def dead_message(self, letter: DeadLetter) -> Envelope[Message]:
-        """Read the message of a dead letter."""
-        return self._dead_letters.envelope(letter)
-
-    async def keyed_letters(self) -> list[KeyedLetters]:
-        """Sum up the dead letters that have a key."""
-        return self._dead_letters.keyed()
-
-    async def first_letter(self, handler: str, key: str) -> DeadLetter | None:
-        """Read the first dead letter of a handler's key."""
-        return self._dead_letters.first_of_key(handler, key)
-
-    async def drop_dead_letter(self, sequence: int) -> bool:
-        """Remove a dead letter."""
-        return self._dead_letters.drop(sequence)
-
-    async def schedules(self, *, after: Turn = FIRST, limit: int = 500, failed: bool = False) -> list[Schedule]:
-        """Read schedules in the order in which they are due, after a turn."""
-        return self._schedules.page(after, limit, failed=failed)
-
-    async def schedule(self, message_id: str) -> Schedule | None:
-        """Read one schedule."""
-        return self._schedules.get(message_id)
-
-    async def due_schedules(self, wall: float, steady: float, *, limit: int = 500) -> list[Schedule]:
-        """Read what is due and was not tried in vain, in order."""
-        return self._schedules.due(wall, steady, limit)
-
-    async def next_due(self) -> tuple[float, float]:
-        """Return when the first is due, by either clock."""
-        return self._schedules.next_due()
-
-    async def cancel_schedule(self, message_id: str) -> bool:
-        """Remove a schedule."""
-        return self._schedules.remove(message_id)
-
-    async def fail_schedule(self, message_id: str, error: str) -> None:
-        """Note why a schedule could not be sent."""
-        self._schedules.fail(message_id, error)
 
     @property
     def rows(self) -> RowReader:
