@@ -16,7 +16,7 @@ from microlith.ids import matches, short_id
 from microlith.tracing.log import read_facts
 from microlith_cli.causation import build_tree
 from microlith_cli.console import blocks, plain
-from microlith_cli.console.ink import one_line, plural
+from microlith_cli.console.ink import Ink, one_line, plural
 from microlith_cli.console.listing import ago
 from microlith_cli.console.tree import MOST_MESSAGES, show_tree
 from microlith_cli.errors import DONE, SAID_NO, TIMED_OUT, RefusedError, ToolError, UsageError
@@ -83,8 +83,9 @@ def _list() -> int:
             plain.out_json(row)
     elif letters:
         heads = {row["sequence"]: row for row in letters}
+        ink, cut = Ink.of(sys.stdout), sys.stdout.isatty()  # `show` has the whole error
         for line in blocks.columns([_HEAD, *(_cells(row, heads) for row in letters)]):
-            plain.out(line)
+            plain.out(ink.cut(line, ink.width) if cut else line)
     else:
         plain.err("No dead letters.")
     return DONE if letters else SAID_NO

@@ -40,6 +40,8 @@ class Settings:
 
 
 settings = Settings()
+_MARGIN = " " * 6
+_NARROWEST = 20
 
 
 def escape(text: str) -> str:
@@ -84,9 +86,31 @@ def ask(question: str) -> None:
 
 def complain_error(message: str, hint: str = "") -> None:
     """Write an error and what to do about it to stderr. Both are escaped here."""
-    complain(f"{styled('error', '1;31', sys.stderr)} {escape(message)}")
+    complain(f"{styled('error', '1;31', sys.stderr)} {_indented(escape(message))}")
     if hint:
-        complain(f"{styled('hint', '1;36', sys.stderr)}  {escape(hint)}")
+        complain(f"{styled('hint', '1;36', sys.stderr)}  {_indented(escape(hint))}")
+
+
+def _indented(text: str) -> str:
+    """Break a text that is too long for the terminal between words, below its beginning; elsewhere it stays a line."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return text
+    width = _columns(sys.stderr)
+    if not width or len(text) <= width - len(_MARGIN):
+        return text
+    # For long texts at a terminal alone.
+    from textwrap import wrap  # noqa: PLC0415
+
+    room = max(_NARROWEST, width - len(_MARGIN))
+    lines = (wrap(line, room, break_long_words=False, break_on_hyphens=False) or [""] for line in text.splitlines())
+    return f"\n{_MARGIN}".join(part for parts in lines for part in parts)
+
+
+def _columns(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 0
 
 
 def out_json(value: Mapping[str, Any]) -> None:

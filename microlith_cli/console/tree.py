@@ -185,10 +185,13 @@ class _Drawing:
         told: list[Run] = (
             [(" ", ""), (ink.mark("to"), "dim"), (f" {one_line(handling.handler)}", "")] if handling else []
         )
-        fits = width_of([*name, *told]) <= self._columns.left
+        taken = width_of([*name, *told])
+        fits = taken <= self._columns.left
         remark = _remark(message)
+        if handling is not None and message.kind and taken + cells(remark) > self._columns.left:
+            remark = ""  # half of it says nothing
         yield self._row(
-            [*name, *(told if fits else []), (f"  {remark}" if remark else "", "dim")],
+            [*name, *(told if fits else []), (remark, "dim")],
             self._columns.of(handling, message.kind) if handling else [],
         )
         if told and not fits:
@@ -248,17 +251,16 @@ def _merged(message: Message) -> bool:
 
 
 def _remark(message: Message) -> str:
+    told = plural(message.projections, "projection") if message.projections else ""
     if not message.kind and message.due:
-        return "cancelled before it was due" if message.cancelled else f"scheduled for {one_line(message.due)[:19]}Z"
-    if not message.kind:
-        return "not in the trace log"
-    if message.step_of:
-        return "step"
-    if message.unhandled:
-        return "no handler"
-    if message.waiting:
-        return "not finished yet" if not message.handlings else f"{plural(message.waiting, 'handler')} to come"
-    return plural(message.projections, "projection") if message.projections else ""
+        told = "cancelled before it was due" if message.cancelled else f"scheduled for {one_line(message.due)[:19]}Z"
+    elif not message.kind:
+        told = "not in the trace log"
+    elif message.step_of or message.unhandled:
+        told = "step" if message.step_of else "no handler"
+    elif message.waiting:
+        told = f"{plural(message.waiting, 'handler')} to come" if message.handlings else "not finished yet"
+    return told and f"  {told}"
 
 
 def _telling(tree: Tree) -> set[str]:
