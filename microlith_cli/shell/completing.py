@@ -45,8 +45,14 @@ class Completing:
     def __call__(self, text: str) -> tuple[int, list[tuple[str, str]]]:
         """Find what may follow a text: where the unfinished word begins, and the words it may become."""
         begin, before, current = _unfinished(text)
+        try:
+            return begin, self._fitting(before, current)
+        except (ToolError, OSError, LookupError, TypeError, ValueError, AttributeError):
+            return begin, []  # a catalog or a log that is not as it should be; nobody wants an error while they type
+
+    def _fitting(self, before: list[str], current: str) -> list[tuple[str, str]]:
         found = {word: said for word, said in self._candidates(before, current) if word and word.startswith(current)}
-        return begin, [(word, said) for word, said in found.items() if word == escape(word) and "\n" not in word]
+        return [(word, said) for word, said in found.items() if word == escape(word) and "\n" not in word]
 
     def _candidates(self, before: list[str], current: str) -> Candidates:
         if before[:1] == ["microlith"]:
@@ -108,7 +114,8 @@ class Completing:
         yield "@last", "the newest"
         yield "@failed", "the newest that failed"
         for identifier, facts in islice(correlations(self._state), _RECENT):
-            yield short_id(identifier), str(facts[0].get("type", ""))
+            first = next((fact for fact in facts if "bus" in fact), facts[0])
+            yield short_id(identifier), str(first.get("type", ""))
 
     def _waiting(self, verb: str) -> Candidates:
         rows = self._ask({"verb": verb, "limit": _RECENT}).get(verb, ())
@@ -121,16 +128,13 @@ class Completing:
             yield short_id(str(event.get("id", ""))), str(event.get("type", ""))
 
     def _ask(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Ask the microlith; empty when there is none, for nobody wants an error while they type."""
-        try:
-            session = self._session()
-            if session is None:
-                return {}
-            with session:
-                answer: Mapping[str, Any] = only_reply(session, request)
-                return answer
-        except (ToolError, OSError):
+        """Ask the microlith; empty when there is none."""
+        session = self._session()
+        if session is None:
             return {}
+        with session:
+            answer: Mapping[str, Any] = only_reply(session, request)
+            return answer
 
 
 def _unfinished(text: str) -> tuple[int, list[str], str]:

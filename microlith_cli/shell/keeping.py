@@ -29,18 +29,17 @@ def secret_names(catalog: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(name.replace("-", "_") for name in names)
 
 
-def kept(line: str, words: list[str], secrets: Callable[[], frozenset[str]]) -> str | None:
+def kept(line: str, words: list[str], secrets: frozenset[str]) -> str | None:
     """Make the line that may be kept of one that was typed; None: nothing of it.
 
     Args:
         line: As typed.
         words: The same, taken apart.
-        secrets: Gives the names of secret fields.
+        secrets: The names of secret fields.
     """
-    named = secrets()
 
     def is_secret(name: str) -> bool:
-        return name.replace("-", "_") in named or is_secret_name(name)
+        return name.replace("-", "_") in secrets or is_secret_name(name)
 
     left: list[str] = []
     at = 0

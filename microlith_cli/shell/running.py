@@ -85,7 +85,10 @@ class Lines:
     def _keep_of(self, line: str, words: Sequence[str]) -> str | None:
         if self._keep is None:
             return line
-        left = kept(line, list(words), lambda: secret_names(self._partner.catalog()))
+        catalog = self._partner.catalog()
+        if "messages" not in catalog:
+            return None  # what is secret cannot be known
+        left = kept(line, list(words), secret_names(catalog))
         if left is not None:
             self._keep(left)
         return left

@@ -76,3 +76,10 @@ def test_words_are_offered(complete, text, before, words):
 
     assert found_before == before
     assert [word for word in found if word not in {"--help", "--json"}] == words
+
+
+@pytest.mark.parametrize("catalog", [{}, {"messages": 7}, {"messages": [{}]}, {"messages": [{"kind": "event"}]}])
+def test_broken_catalog_offers_nothing_and_breaks_nothing(tmp_path, catalog):
+    completing = Completing(tmp_path, lambda: catalog, lambda: None)
+
+    assert completing("LoginCommand --e") in [(13, []), (13, [("--edit", "")])]

@@ -35,7 +35,7 @@ def left(line):
         words = shlex.split(line)
     except ValueError:
         words = line.split()
-    return kept(line, words, lambda: NAMES)
+    return kept(line, words, NAMES)
 
 
 def test_names_of_secret_fields_are_collected_from_every_depth():
