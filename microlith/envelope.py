@@ -64,5 +64,17 @@ class Envelope(Generic[M_co]):
             self.headers,
         )
 
+    def with_headers(self, headers: Mapping[str, str]) -> "Envelope[M_co]":
+        """Return an envelope with the same message and facts, and with these headers only."""
+        return Envelope(
+            self.message,
+            self.message_id,
+            self.correlation_id,
+            self.causation_id,
+            self.time,
+            self.depth,
+            headers,
+        )
+
     def __repr__(self) -> str:
         return f"Envelope({type(self.message).__name__}, message_id={self.message_id!r}, correlation_id={self.correlation_id!r})"

@@ -91,15 +91,7 @@ class Authorisation(Middleware):
         headers = envelope.headers or {}
         if principal is None or headers.get(PRINCIPAL) == principal:
             return envelope
-        return Envelope(
-            envelope.message,
-            envelope.message_id,
-            envelope.correlation_id,
-            envelope.causation_id,
-            envelope.time,
-            envelope.depth,
-            {**headers, PRINCIPAL: principal},
-        )
+        return envelope.with_headers({**headers, PRINCIPAL: principal})
 
 
 def _principal_of(envelope: Envelope[Any]) -> str | None:

@@ -102,15 +102,7 @@ class OpenTelemetry(Middleware):
             carrier = {name: text for name, text in headers.items() if name not in self._propagator.fields} | carrier
         if not carrier:
             return envelope
-        return Envelope(
-            envelope.message,
-            envelope.message_id,
-            envelope.correlation_id,
-            envelope.causation_id,
-            envelope.time,
-            envelope.depth,
-            carrier,
-        )
+        return envelope.with_headers(carrier)
 
     async def handling(self, envelope: Envelope[Any], proceed: Proceed) -> Any:
         """Make the span of handling current while the handler runs. It ends when the handling is settled."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from microlith import Command, Component, Envelope, Event, HandlerFailedError, Microlith, Middleware, Retry
+from microlith import Command, Component, Event, HandlerFailedError, Microlith, Middleware, Retry
 from tests.unit.runtime.shop import (
     AccountCountRequest,
     AccountOpenedEvent,
@@ -46,15 +46,7 @@ class Headers(Middleware):
     """Adds a header to what is sent."""
 
     def dispatching(self, envelope):
-        return Envelope(
-            envelope.message,
-            envelope.message_id,
-            envelope.correlation_id,
-            envelope.causation_id,
-            envelope.time,
-            envelope.depth,
-            {**(envelope.headers or {}), "tenant": "north"},
-        )
+        return envelope.with_headers({**(envelope.headers or {}), "tenant": "north"})
 
 
 class Refusing(Middleware):
