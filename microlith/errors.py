@@ -172,16 +172,25 @@ class PayloadError(MicrolithError):
             Never holds a given value.
     """
 
-    def __init__(self, type_name: str, problems: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(
+        self, type_name: str, problems: Sequence[Mapping[str, Any]], *, stored: int | None = None, hint: str = ""
+    ) -> None:
         self.type_name = type_name
         self.problems = tuple(dict(problem) for problem in problems)
+        what, after = "The payload", ""
+        if stored is not None:
+            what = f"A payload stored as version {stored}"
+            after = "; a field that changes needs a default, or the class a new version and an upcaster"
         lines = [f"{p['field'] or 'payload'}: {p['problem']}" for p in self.problems]
         guesses = [p["nearest"] for p in self.problems if p.get("nearest")]
         super().__init__(
-            f"The payload does not fit {type_name}: " + "; ".join(lines),
-            hint=f"Did you mean {guesses[0]!r}?"
-            if guesses
-            else f"`microlith dispatch {type_name} --help` shows the fields.",
+            f"{what} does not fit {type_name}: " + "; ".join(lines) + after,
+            hint=hint
+            or (
+                f"Did you mean {guesses[0]!r}?"
+                if guesses
+                else f"`microlith dispatch {type_name} --help` shows the fields."
+            ),
         )
 
 

@@ -237,7 +237,7 @@ class MessageTypes:
             opened = data if entry.personal or MARK not in data else self._open(entry, data, message_id, where)
             if opened != data:  # stored when it had personal fields, which it has no longer
                 return self.decode(component, name, version, opened, where=where)
-            raise payload_error(entry.cls, error) from None
+            raise _unreadable(entry, version, error) from None
         return message
 
     def opened(self, event: Stored) -> bytes:
@@ -376,10 +376,22 @@ def _upcast(entry: MessageType, version: int, data: bytes) -> Message:
             shape = entry.upcasters[step](shape)
         return entry.cls.model_validate_json(to_json(shape))
     except ValidationError as error:
-        raise payload_error(entry.cls, error) from None
+        raise _unreadable(entry, version, error) from None
     except Exception as error:
         problem = f"version {version} could not be read through the upcasters: {type(error).__name__}"
         raise PayloadError(entry.name, [{"field": "", "problem": problem, "nearest": None}]) from error
+
+
+def _unreadable(entry: MessageType, version: int, error: ValidationError) -> PayloadError:
+    """Say that what is stored does not fit the class as it is now, and what makes it fit."""
+    if version < entry.version:
+        hint = f"Correct what `@{entry.component}.upcasts({entry.name}, ...)` returns for version {version}."
+    else:
+        hint = (
+            f"Give a new field a default; or write `version={version + 1}` in `class {entry.name}(...)` and declare "
+            f"`@{entry.component}.upcasts({entry.name}, version={version})`."
+        )
+    return PayloadError(entry.name, payload_error(entry.cls, error).problems, stored=version, hint=hint)
 
 
 def payload_error(cls: type[Message], error: Exception) -> PayloadError:

@@ -81,11 +81,13 @@ def decider_of(aggregate: type[Aggregate]) -> Decider[Any]:
         )
     deciding: dict[type[Any], tuple[str, Sequence[type[Message]]]] = {}
     evolving: dict[type[Any], str] = {}
+    written: dict[type[Any], Any] = {}
     for name, method in inspect.getmembers(aggregate, inspect.isfunction):
         if hasattr(method, _DECIDES):
             taken, returned = _signature(aggregate, method, Command)
             _once(aggregate, deciding, taken, name)
             deciding[taken] = (name, returned)
+            written[taken] = method
         elif hasattr(method, _EVOLVES):
             for taken in _taken(aggregate, method, Event):
                 _once(aggregate, evolving, taken, name)
@@ -104,7 +106,7 @@ def decider_of(aggregate: type[Aggregate]) -> Decider[Any]:
             getattr(state, name)(event)
         return state
 
-    return Decider(
+    decider = Decider(
         aggregate.__name__,
         aggregate.__stream__,
         initial=aggregate,
@@ -116,6 +118,8 @@ def decider_of(aggregate: type[Aggregate]) -> Decider[Any]:
         state=aggregate,
         folding=[method for method in _own_methods(aggregate) if not hasattr(method, _DECIDES)],
     )
+    decider.written.update(written)
+    return decider
 
 
 def _own_methods(aggregate: type[Aggregate]) -> list[Any]:
@@ -146,4 +150,18 @@ def _taken(aggregate: type[Aggregate], method: Any, kind: type[Message]) -> list
             f"{aggregate.__name__}.{method.__name__} does not say which {kind.__name__.lower()} it takes.",
             hint=f"Annotate its parameter with a {kind.__name__.lower()} class.",
         )
+    if more := [name for name in parameters[1:] if _is_required(method, name)]:
+        raise AggregateError(
+            f"{aggregate.__name__}.{method.__name__} asks for {more[0]!r} too, and nobody gives it that.",
+            hint=f"It takes the {kind.__name__.lower()} and nothing else; what it needs to know stands in its fields, "
+            "such as the moment it was asked for.",
+        )
     return found
+
+
+def _is_required(method: Any, name: str) -> bool:
+    parameter = inspect.signature(method).parameters[name]
+    return parameter.default is parameter.empty and parameter.kind not in (
+        parameter.VAR_POSITIONAL,
+        parameter.VAR_KEYWORD,
+    )

@@ -79,6 +79,7 @@ class Decider(Generic[S]):
         self.commands = commands
         self.events = tuple(events)
         self.locks = KeyedLocks()
+        self.written: dict[type[Command], Callable[..., Any]] = {}
         self._check()
         self.shape = None if snapshot_every is None else self._shape(snapshot_every, state, folding or (evolve,))
 

@@ -27,7 +27,7 @@ def handlers_of(decider: Decider[Any], component: str, retry: Retry | None) -> l
             _deciding(decider, command),
             concurrency=_AT_A_TIME,
             retry=retry,
-            written_as=decider.decide,
+            written_as=decider.written.get(command, decider.decide),
             returns=returned,
             key=lambda envelope: decider.stream_of(envelope.message),
             parks=False,

@@ -94,4 +94,6 @@ class Rebuilt:
 
 def tell_stop(name: str, event: RecordedEvent, error: str) -> None:
     """Write into the log of the process which projection stopped, at which event, and why."""
-    logger.error("Projection %s stopped before position %d, %s: %s", name, event.position, event.type, error)
+    logger.error(
+        "Projection %s stopped before position %d, %s: %s", name, event.position, event.type, " ".join(error.split())
+    )

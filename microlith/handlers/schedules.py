@@ -8,7 +8,7 @@ Both go into the handler's commit, together with whatever else it sends.
 Keeps nothing and tells no time: see `microlith.delivery.timers`.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from sys import float_info
 from typing import Any, Generic, TypeVar
 
@@ -100,7 +100,8 @@ class Scheduled(Generic[M]):
         return hash((Scheduled, self.when, self.name))
 
     def __repr__(self) -> str:
-        when = f"{'after' if self.when.steady else 'at'}={self.when.seconds!r}"
+        steady, seconds = self.when.steady, self.when.seconds
+        when = f"after={timedelta(seconds=seconds)}" if steady else f"at={datetime.fromtimestamp(seconds, UTC)}"
         return f"Scheduled({self.message!r}, {when}{f', name={self.name!r}' if self.name else ''})"
 
 

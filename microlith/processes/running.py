@@ -88,6 +88,7 @@ def handler_of(process: ProcessType, component: str, retry: Retry | None) -> Han
         concurrency=_AT_A_TIME,
         key=process.key_if_known,
         retry=retry,
+        written_as=next(iter(process.takes.values())).method,
         methods={event: (taking.method, [*taking.returns, process.step]) for event, taking in process.takes.items()},
     )
 

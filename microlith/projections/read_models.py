@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, ClassVar, Generic, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, Unpack
 
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
@@ -50,6 +50,16 @@ class ReadModel(BaseModel):
         for name in cls.__indexes__:
             if name not in fields:
                 raise ReadModelError(f"{cls.__name__} has no field {name!r} to index.", hint="Name fields of the row.")
+
+    if not TYPE_CHECKING:  # a type checker knows that it is frozen
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name in type(self).model_fields:
+                raise ReadModelError(
+                    f"A row cannot be changed: {type(self).__name__}.{name} was set.",
+                    hint=f'Put a changed copy: `table.put(row.model_copy(update={{"{name}": ...}}))`.',
+                )
+            super().__setattr__(name, value)
 
 
 Row = TypeVar("Row", bound=ReadModel)

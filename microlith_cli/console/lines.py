@@ -17,6 +17,7 @@ from microlith_cli.console.payload import payload_line
 from microlith_cli.console.plain import write
 
 _LONGEST_PAYLOAD = 2000
+_OF_A_SCHEDULE = ("message", "due", "name", "messageid")
 _TIME = 23
 """Characters of a time down to the millisecond."""
 
@@ -52,6 +53,8 @@ def notice_words(fact: Fact) -> tuple[str, str]:
         case "failed_reload":
             error = data.get("error")
             return name, error_words(error) if isinstance(error, dict) else _files(data)
+        case "scheduled":  # when it is due first: a terminal may have no room for the rest
+            return name, payload_line({key: data[key] for key in _OF_A_SCHEDULE if key in data}, _LONGEST_PAYLOAD)
         case _:
             return name, payload_line(data, _LONGEST_PAYLOAD)
 

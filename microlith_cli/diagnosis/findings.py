@@ -142,6 +142,11 @@ MOST_SECONDS_BEHIND = 10.0
 """How old an event may get until a projection that is not inline has folded it, without being worth a word."""
 
 
+def in_a_line(error: object) -> str:
+    """Write the text of an error without its line breaks."""
+    return " ".join(str(error).split())
+
+
 def projections(rows: Sequence[Mapping[str, Any]], head: int, *, runs: bool) -> Iterator[Finding]:
     """Name the projections that stopped or lag."""
     troubled = False
@@ -150,7 +155,7 @@ def projections(rows: Sequence[Mapping[str, Any]], head: int, *, runs: bool) -> 
         if row["error"]:
             troubled = True
             at = f", {row['stopped_at']}" if row.get("stopped_at") else ""
-            what = f"{name} stopped before position {int(row['checkpoint']) + 1}{at}: {row['error']}"
+            what = f"{name} stopped before position {int(row['checkpoint']) + 1}{at}: {in_a_line(row['error'])}"
             fix = f"correct it and start again, or build it anew: microlith replay projection {name}"
             yield Finding("ML011", "error", what, fix=fix)
         elif behind > 0 and runs and row.get("kind", "inline") != "inline":

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from microlith_cli.control.client import attach
-from microlith_cli.diagnosis.findings import store_path
+from microlith_cli.diagnosis.findings import in_a_line, store_path
 from microlith_cli.errors import RefusedError
 from microlith_cli.project import Project, load_app
 from microlith_cli.session import only_reply
@@ -38,7 +38,7 @@ def told(standing: Standing) -> str:
         return "not known"
     if standing["error"] is not None:
         at = f", {standing['stopped_at']}" if standing["stopped_at"] else ""
-        return f"stopped before position {standing['checkpoint'] + 1}{at}: {standing['error']}"
+        return f"stopped before position {standing['checkpoint'] + 1}{at}: {in_a_line(standing['error'])}"
     if not standing["behind"]:
         return "up to date"
     for_so_long = f", {standing['seconds']:.1f} s" if standing["seconds"] is not None else ""

@@ -34,6 +34,14 @@ def test_a_projection_that_lags_is_caught_up_at_the_next_start(runs, level):
     assert (found.level, found.what) == (level, "auth.users is 5 events behind")
 
 
+def test_the_error_of_a_stopped_projection_is_one_line():
+    rows = [{"name": "auth.users", "checkpoint": 4, "error": "ValidationError: 1 error\nout\n  Missing"}]
+
+    (found,) = findings.projections(rows, 9, runs=True)
+
+    assert found.what == "auth.users stopped before position 5: ValidationError: 1 error out Missing"
+
+
 @pytest.mark.parametrize(
     ("url", "path"),
     [("sqlite:a/b.db", "a/b.db"), ("sqlite:/c.db?durability=fast", "/c.db"), ("memory:", None), ("sqlite:", None)],

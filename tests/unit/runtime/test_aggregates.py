@@ -250,11 +250,33 @@ def test_an_aggregate_that_cannot_work_is_refused_where_it_is_declared():
     class Idle(Aggregate, stream="account-{account_id}"):
         pass
 
+    class Asking(Aggregate, stream="account-{account_id}"):
+        @decides  # type: ignore[arg-type, unused-ignore]
+        def asks(self, command: Deposit, clock: object) -> DepositedEvent:
+            """Ask for more than the command."""
+            return DepositedEvent(amount=1, balance=1)
+
     for aggregate, problem in (
         (NoStream, "names no field"),
         (WrongField, "Deposit has no field 'number'"),
         (NoDefault, "balance has no default"),
         (Idle, "decides nothing"),
+        (Asking, r"Asking.asks asks for 'clock' too, and nobody gives it that"),
     ):
         with pytest.raises(AggregateError, match=problem):
             Component("bank").aggregate(aggregate)
+
+
+def test_handlers_of_an_aggregate_stand_where_their_methods_do():
+    bank = Component("bank")
+
+    class Small(Aggregate, stream="account-{account_id}"):
+        @decides
+        def deposit(self, command: Deposit) -> DepositedEvent:
+            """Take it."""
+            return DepositedEvent(amount=1, balance=1)
+
+    bank.aggregate(Small)
+    (handler,) = bank.handlers
+
+    assert (handler.file, handler.line) == (__file__, Small.deposit.__code__.co_firstlineno)

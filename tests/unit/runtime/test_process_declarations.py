@@ -1,5 +1,6 @@
 """Processes that cannot work as they are written: each is refused at start, with what to do."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -203,6 +204,14 @@ def test_annotations_that_name_no_message_are_taken():
             """Return anything at all."""
 
     Component("shop").process(Free)
+
+
+def test_the_handler_of_a_process_stands_in_the_file_of_its_methods():
+    component = Component("shop")
+    component.process(Fulfilment)
+    (handler,) = component.handlers
+
+    assert handler.file == inspect.getsourcefile(Fulfilment)
 
 
 def test_an_upcaster_that_leads_nowhere_is_refused():

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import pytest
 from pydantic import BaseModel, SecretStr
 
 from microlith import Component, Event, Microlith, ReadModel, Table
 from microlith.context import correlated
 from microlith.event_store.memory import MemoryEventStore
 from microlith.event_store.protocol import Unit
+from microlith.projections.read_models import ReadModelError
 
 
 class Card(BaseModel):
@@ -57,3 +59,13 @@ async def test_every_row_keeps_what_it_was_given():
         b'{"id":1,"anything":"4711"}',
     ]
     assert store.rows.count(wiring.projections[0].tables[1], {"pin": "4711"}) == 1
+
+
+def test_changing_a_row_says_what_to_do_instead():
+    row = Plain(id=1, size=2.0)
+
+    with pytest.raises(ReadModelError, match=r"A row cannot be changed: Plain\.size was set") as caught:
+        setattr(row, "size", 3.0)  # noqa: B010 (a type checker refuses it)
+
+    assert 'table.put(row.model_copy(update={"size": ...}))' in caught.value.hint
+    assert row.size == 2.0

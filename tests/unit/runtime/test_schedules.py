@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -373,3 +373,9 @@ def _in_correlation(message, envelope):
     own = correlated(message)
     own.correlation_id = envelope.correlation_id
     return own
+
+
+def test_a_schedule_is_shown_with_a_time_that_can_be_read():
+    note = Remind(cup=1)
+    assert repr(Scheduled(note, after=timedelta(minutes=30), name="due")).endswith(", after=0:30:00, name='due')")
+    assert repr(Scheduled(note, at=datetime(2030, 1, 2, tzinfo=UTC))).endswith(", at=2030-01-02 00:00:00+00:00)")

@@ -73,3 +73,26 @@ def test_an_upcaster_that_fails_is_an_error_of_that_message():
 
     with pytest.raises(PayloadError, match="version 1 could not be read through the upcasters: KeyError"):
         types.decode("shop", "PriceSetEvent", 1, b"{}")
+
+
+def test_what_is_stored_and_does_not_fit_says_its_version_and_what_mends_it():
+    types = Microlith("shop", [declared()]).types
+
+    with pytest.raises(PayloadError, match="stored as version 3 does not fit PriceSetEvent: currency") as caught:
+        types.decode("shop", "PriceSetEvent", 3, b'{"cents": 5}')
+
+    assert "`version=4` in `class PriceSetEvent(...)`" in caught.value.hint
+    assert "@shop.upcasts(PriceSetEvent, version=3)" in caught.value.hint
+
+
+def test_what_an_upcaster_returns_and_does_not_fit_names_that_upcaster():
+    shop = Component("shop")
+    shop.upcasts(PriceSetEvent, version=1)(dict)
+    shop.upcasts(PriceSetEvent, version=2)(dict)
+    shop.handles(PriceSetEvent)(lambda event: None)
+    types = Microlith("shop", [shop]).types
+
+    with pytest.raises(PayloadError, match="stored as version 2 does not fit PriceSetEvent: currency") as caught:
+        types.decode("shop", "PriceSetEvent", 2, b'{"cents": "5"}')
+
+    assert caught.value.hint == "Correct what `@shop.upcasts(PriceSetEvent, ...)` returns for version 2."
