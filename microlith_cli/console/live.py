@@ -66,6 +66,7 @@ class LiveTracer:
         found = Ink.of(stream) if ink is None else ink
         cut = ink is not None or stream.isatty()
         self._ink = found if cut else Ink(_LONGEST_LINE, found.colored, found.unicode)
+        self._resizes = ink is None and cut
         self._seconds = seconds
         self._depths: dict[str, int] = {}
         self._window = seconds()
@@ -84,6 +85,8 @@ class LiveTracer:
         """
         with self._lock:
             self._check()
+            if self._resizes:
+                self._ink = Ink.of(self._stream)  # the terminal may have another size by now
             for fact in facts:
                 self._take(fact)
 
