@@ -14,13 +14,13 @@ from microlith.middlewares.time_limits import TimeLimitError, Timeout
 from microlith.middlewares.validation import Validation
 
 if TYPE_CHECKING:
-    from microlith.middlewares.open_telemetry import OpenTelemetry
+    from microlith.middlewares.open_telemetry import OpenTelemetry as OpenTelemetry
 
+# Without OpenTelemetry, which `import *` would load whether its libraries are there or not.
 __all__ = [
     "Authorisation",
     "Logging",
     "NotAllowedError",
-    "OpenTelemetry",
     "Retrying",
     "TimeLimitError",
     "Timeout",
