@@ -72,7 +72,7 @@ def test_tab_completes_verbs_messages_fields_and_recent_ids(shell, running):
     shell.press("\x15trace \t")
 
     shell.shows("@last")
-    assert any(row.endswith("  Say") for row in shell.rows())
+    until(lambda: any(row.endswith("  Say") for row in shell.rows()), "the type beside an id")
 
 
 def test_what_is_watched_never_goes_through_the_line_that_is_typed(shell, running):
