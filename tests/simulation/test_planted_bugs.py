@@ -21,7 +21,7 @@ from microlith.waits import Wait, Waits
 from tests.simulation.market import books_balance, make_market, trade
 
 Plant = Callable[[pytest.MonkeyPatch], None]
-WITHIN = 100
+WITHIN = 400
 """Seeds that a bug may take to be found."""
 
 

@@ -157,6 +157,7 @@ def _run(
     try:
         with seeded_nature(loop, seed), observed(history):
             world = World(app if isinstance(app, Microlith) else app(), loop, seed, faults, history)
+            world.end_threads = threads.abandon
             world.inhabit(patches)
             loop.set_exception_handler(lambda _, context: history.violated(_unheard(context)))
             try:

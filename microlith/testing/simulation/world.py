@@ -43,6 +43,7 @@ class World:
         seed: What everything follows from.
         random: Chance for the scenario's own choices.
         life: How often the application was started.
+        end_threads: Ends the threads of the life before.
         faults: What may go wrong.
         history: What happened.
     """
@@ -61,6 +62,7 @@ class World:
         self._stopping = False
         self._disasters = 0
         self._reviving: asyncio.Task[None] | None = None
+        self.end_threads: Callable[[], None] = lambda: None
 
     @property
     def now(self) -> float:
@@ -145,7 +147,8 @@ class World:
                 return calm
 
     async def start(self) -> None:
-        """Begin a life."""
+        """Begin a life. What threads of the one before were about to do died with it."""
+        self.end_threads()
         self.life += 1
         self.history.note(f"start, life {self.life}")
         await self.app.start()
