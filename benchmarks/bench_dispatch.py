@@ -254,7 +254,7 @@ def _bubus() -> list[Contestant]:
 
 BUDGETS: Sequence[Budget] = (
     Budget("microlith", "bare loop", 0.35),
-    Budget("microlith, burst", "bare loop, burst", 0.35),
+    Budget("microlith, burst", "bare loop, burst", 0.3),
     Budget("microlith, traced", "microlith", 0.75),
     Budget("microlith, stalled viewer", "microlith", 0.75),
     Budget("microlith", "mediatr", 0.5),
