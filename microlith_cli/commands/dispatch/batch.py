@@ -21,6 +21,8 @@ from microlith_cli.session import Session, message_named, only_reply
 from microlith_cli.strict_json import MAX_PAYLOAD
 
 _MOST_ERRORS = 20
+_KEPT_ERRORS = 10_000
+"""Different errors told apart: far more than are shown, so that the order in which they come decides nothing."""
 _SHOWN_ERROR = 200
 _PERCENTILES = (50, 95, 99)
 
@@ -32,23 +34,23 @@ class Outcome:
     Attributes:
         took: Seconds from sending to the end, of those that ended well.
         errors: How often each error came, and the first line it came for.
+        untold: The same for all errors that came when there were too many.
         codes: How often each exit code came.
     """
 
     took: list[float] = field(default_factory=list)
-    errors: dict[str, list[int]] = field(default_factory=dict)
+    errors: dict[str, tuple[int, int]] = field(default_factory=dict)
+    untold: tuple[int, int] | None = None
     codes: Counter[int] = field(default_factory=Counter)
 
     def fail(self, line: int, message: str, code: int) -> None:
         """Note that a message did not end well."""
         self.codes[code] += 1
         shown = message[:_SHOWN_ERROR]
-        if shown in self.errors:
-            self.errors[shown][0] += 1
-        elif len(self.errors) < _MOST_ERRORS:
-            self.errors[shown] = [1, line]
+        if shown in self.errors or len(self.errors) < _KEPT_ERRORS:
+            self.errors[shown] = _together((1, line), self.errors.get(shown))
         else:
-            self.errors.setdefault("other errors", [0, line])[0] += 1
+            self.untold = _together((1, line), self.untold)
 
     @property
     def exit(self) -> int:
@@ -67,8 +69,22 @@ class Outcome:
             "seconds": round(seconds, 3),
             "per_second": round(rate, 1),
             "ms": latencies,
-            "errors": [{"count": n, "line": at, "message": text} for text, (n, at) in self.errors.items()],
+            "errors": self._by_line(),
         }
+
+    def _by_line(self) -> list[dict[str, Any]]:
+        """List the errors by the first line of each; those behind the first few in one, at the end."""
+        ordered = sorted(self.errors.items(), key=lambda item: item[1][1])
+        others = self.untold
+        for _, each in ordered[_MOST_ERRORS:]:
+            others = _together(each, others)
+        told = [*ordered[:_MOST_ERRORS], *([("other errors", others)] if others else [])]
+        return [{"count": count, "line": line, "message": message} for message, (count, line) in told]
+
+
+def _together(one: tuple[int, int], other: tuple[int, int] | None) -> tuple[int, int]:
+    """Add up how often, and find the first line."""
+    return one if other is None else (one[0] + other[0], min(one[1], other[1]))
 
 
 def run_batch(session: Session, wish: Wish, source: str, at_once: int) -> int:
