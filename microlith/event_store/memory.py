@@ -36,6 +36,7 @@ from microlith.event_store.protocol import (
     message_ids,
 )
 from microlith.event_store.records import AppendedEvent, StoredType, write_stream
+from microlith.event_store.unit import arrival_mark
 from microlith.messages import Message
 from microlith.privacy.keys import KeyRing, KeysInMemory
 from microlith.serialization import MessageTypes
@@ -70,8 +71,8 @@ class MemoryEventStore(MemorySnapshots, MemoryPutAside):
         self._pending: dict[str, Envelope[Any]] = {}
         self._numbered: dict[str, int] = {}
         self._sequence = 0
-        self._settled: dict[str, None] = {}
-        self._settled_before: dict[str, None] = {}
+        self._settled: dict[str, int | None] = {}
+        self._settled_before: dict[str, int | None] = {}
         self._checkpoints: dict[str, tuple[int, set[int]]] = {}
         self._attempts: dict[tuple[str, str], int] = {}
         self._stored: dict[type, StoredType] = {}
@@ -208,6 +209,11 @@ class MemoryEventStore(MemorySnapshots, MemoryPutAside):
         key = ("" if envelope.message.__kind__ == "command" else handler, envelope.message_id)
         self._attempts[key] = attempts = self._attempts.get(key, 0) + 1
         return attempts
+
+    async def arrived(self, message_id: str) -> int | None:
+        """Return the digest of a settled command that came over a transport."""
+        mark = arrival_mark(message_id)
+        return self._settled.get(mark, self._settled_before.get(mark))
 
     async def checkpoint(self, handler: str, *, start: int) -> tuple[int, frozenset[int]]:
         """Return a handler's checkpoint and the finished positions above it."""
@@ -369,7 +375,7 @@ class MemoryEventStore(MemorySnapshots, MemoryPutAside):
         if settlement.letter is not None:
             return self._dead_letters.get(settlement.letter) is None
         if settlement.position is None:
-            return self._is_settled_command(settlement.envelope.message_id)
+            return self._is_settled_command(settlement.mark)
         checkpoint, finished = self._checkpoints.get(settlement.handler, (-1, ()))
         return settlement.position <= checkpoint or settlement.position in finished
 
@@ -380,7 +386,10 @@ class MemoryEventStore(MemorySnapshots, MemoryPutAside):
             return
         envelope = settlement.envelope
         message_id = envelope.message_id
-        if settlement.position is None:
+        if settlement.digest is not None:
+            self._settled[settlement.mark] = settlement.digest if settlement.error is None else 0
+            self._attempts.pop(("", message_id), None)
+        elif settlement.position is None:
             self.settle_command(envelope)
         else:
             self._finish(settlement.handler, settlement.position, settlement.checkpoint)

@@ -20,6 +20,7 @@ from microlith.event_store.snapshot import Snapshot, SnapshotCheck, SnapshotStor
 from microlith.event_store.tables import Column, Key, KeyType, RowReader, RowWriter, TableSpec
 from microlith.event_store.unit import (
     Acceptance,
+    ArrivedSettlement,
     Committed,
     Done,
     PendingCommand,
@@ -33,6 +34,7 @@ from microlith.messages import Message
 
 __all__ = [
     "Acceptance",
+    "ArrivedSettlement",
     "Column",
     "Committed",
     "DeadLetter",
@@ -173,6 +175,13 @@ class EventStore(SnapshotStore, Protocol):
 
         Returns:
             How often this was counted for the message and handler, this time included.
+        """
+        ...
+
+    async def arrived(self, message_id: str) -> int | None:
+        """Return the digest of a command that came over a transport and was settled; None when none of that id was.
+
+        0 when it is not known any more: so for one that became a dead letter.
         """
         ...
 

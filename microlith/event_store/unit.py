@@ -63,6 +63,9 @@ class Settlement:
 
     __slots__ = ("attempts", "checkpoint", "envelope", "error", "handler", "key", "letter", "parked", "position")
 
+    digest: int | None = None
+    """What tells the body of a command that came over a transport from others; see `ArrivedSettlement`."""
+
     def __init__(
         self,
         handler: str,
@@ -85,6 +88,38 @@ class Settlement:
         self.letter = letter
         self.key = key
         self.parked = parked
+
+    @property
+    def mark(self) -> str:
+        """What a settled command is known by: its id, or another one if it came over a transport."""
+        message_id = self.envelope.message_id
+        return message_id if self.digest is None else arrival_mark(message_id)
+
+
+class ArrivedSettlement(Settlement):
+    """The same for a command that came over a transport and was never recorded here to be handled.
+
+    It has a mark of its own, since the process that sent it may be this one: then its id means that it was sent.
+    """
+
+    __slots__ = ("digest",)
+
+    def __init__(
+        self,
+        handler: str,
+        envelope: Envelope[Any],
+        digest: int,
+        error: str | None = None,
+        attempts: int = 1,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(handler, envelope, None, -1, error, attempts, None, key)
+        self.digest = digest
+
+
+def arrival_mark(message_id: str) -> str:
+    """Return what a command that came over a transport is marked by when it is settled."""
+    return f"arrived {message_id}"
 
 
 class Place:

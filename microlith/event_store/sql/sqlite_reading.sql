@@ -47,8 +47,12 @@ SELECT sequence, kind, CAST(head AS BLOB), data, crc, attempts FROM commands
 WHERE status = 'pending' AND sequence > ? ORDER BY sequence LIMIT ?
 
 -- name: select_buried
+-- By the marks it may have: recorded here, or come over a transport.
 SELECT sequence, kind, CAST(head AS BLOB), data, crc FROM commands
-WHERE message_id = ? AND status = 'failed' AND head <> ''
+WHERE message_id IN (?, ?) AND status = 'failed' AND head <> ''
+
+-- name: select_arrived
+SELECT CASE head WHEN '' THEN crc ELSE 0 END FROM commands WHERE message_id = ? AND status <> 'pending'
 
 -- name: select_failure
 SELECT handler, type, error FROM dead_letters WHERE correlation_id = ? ORDER BY sequence LIMIT 1

@@ -62,8 +62,11 @@ DELETE FROM dead_letters WHERE sequence = ? RETURNING 1
 
 -- name: forget_buried
 -- The command of a dead letter that is about to go: its id stays, as that of any settled command.
-UPDATE commands SET status = ?, head = '', data = x''
-WHERE message_id = (SELECT message_id FROM dead_letters WHERE sequence = ? AND position IS NULL)
+UPDATE commands SET status = ?1, head = '', data = x'', crc = 0
+WHERE status = 'failed' AND message_id IN (
+    SELECT message_id FROM dead_letters WHERE sequence = ?2 AND position IS NULL
+    UNION ALL SELECT 'arrived ' || message_id FROM dead_letters WHERE sequence = ?2 AND position IS NULL
+)
 
 -- name: attempt_command
 UPDATE commands SET attempts = attempts + 1 WHERE message_id = ? RETURNING attempts

@@ -17,7 +17,7 @@ from pydantic_core import to_json
 from microlith.envelope import Envelope
 from microlith.errors import PositionConflictError, StoreError
 from microlith.event_store.protocol import Committed, Done, Place, RecordedEvent, Settlement
-from microlith.event_store.records import MICROSECONDS, AppendedEvent, StoredType
+from microlith.event_store.records import MICROSECONDS, AppendedEvent, StoredType, write_facts
 from microlith.event_store.snapshot import Snapshot
 from microlith.event_store.sqlite import scheduling
 from microlith.event_store.sqlite.codec import chained, row_crc
@@ -316,13 +316,13 @@ class Batch:
                 or (handler, position) in self._finished
                 or self._state.is_finished(handler, position)
             )
-        message_id = settlement.envelope.message_id
-        if message_id in self._settled_ids:
+        mark = settlement.mark
+        if mark in self._settled_ids:
             return True
-        if message_id in self._state.pending or message_id in self._pending:
+        if mark in self._state.pending or mark in self._pending:
             return False
         # Not recorded here, such as a command that came over a transport; or settled long ago.
-        return bool(self._session.named("select_command_status", storable(message_id)))
+        return bool(self._session.named("select_command_status", storable(mark)))
 
     def _settle(self, settlement: Settlement, letter: bytes | None) -> None:
         message_id = settlement.envelope.message_id
@@ -330,7 +330,12 @@ class Batch:
             self._settle_letter(settlement, settlement.letter)
             return
         if settlement.position is None:
-            self._settle_command(settlement, message_id)
+            if settlement.digest is None:
+                self._settle_command(settlement, message_id)
+            else:
+                self._settle_arrived(settlement, settlement.digest, letter)
+            if (settlement.handler, message_id) in self._state.tried:
+                self._tried.add((settlement.handler, message_id))
         else:
             handler, position = settlement.handler, settlement.position
             checkpoint = max(settlement.checkpoint, self._checkpoints.get(handler, -1))
@@ -364,6 +369,19 @@ class Batch:
         stored = self._state.numbered.of(self._types.of(type(envelope.message)))
         moment = round(time() * MICROSECONDS)
         self._command_values += (self._sequence, storable(message_id), stored.number, moment, "", b"", 0, status)
+
+    def _settle_arrived(self, settlement: Settlement, digest: int, letter: bytes | None) -> None:
+        """Mark a command that came over a transport. A failed one is kept whole, as one that was recorded here."""
+        self._settled_ids.add(settlement.mark)
+        self._sequence = sequence = self._sequence + 1
+        envelope = settlement.envelope
+        stored = self._state.numbered.of(self._types.of(type(envelope.message)))
+        status, head, data, crc = "handled", "", b"", digest
+        if settlement.error is not None and letter is not None:
+            status, head, data = "failed", f'["",0,{write_facts(envelope)}', letter
+            crc = row_crc(sequence, stored, head.encode(), data)
+        moment = round(time() * MICROSECONDS)
+        self._command_values += (sequence, storable(settlement.mark), stored.number, moment, head, data, crc, status)
 
     def _bury(self, settlement: Settlement, error: str, letter: bytes) -> None:
         envelope = settlement.envelope

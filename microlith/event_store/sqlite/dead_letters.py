@@ -16,6 +16,7 @@ from microlith.event_store.sqlite.codec import StoredTypes, is_sound
 from microlith.event_store.sqlite.reading import LogReader, Readers
 from microlith.event_store.sqlite.statements import statements
 from microlith.event_store.sqlite.writer import Writer
+from microlith.event_store.unit import arrival_mark
 from microlith.serialization import MessageTypes
 
 
@@ -47,8 +48,10 @@ def message_of(
     """
     if letter.position is not None:
         return reader.all(letter.position - 1, 1)[0].envelope
-    rows = readers.run(statements("sqlite_reading.sql")["select_buried"], (letter.message_id,))
-    if not rows:  # it came over a transport, or its row was forgotten for its age
+    rows = readers.run(
+        statements("sqlite_reading.sql")["select_buried"], (letter.message_id, arrival_mark(letter.message_id))
+    )
+    if not rows:  # its row was forgotten for its age
         return _without_row(letter, types)
     number, *row = rows[0]
     if not is_sound(number, tuple(row), numbered):

@@ -29,6 +29,7 @@ from microlith.event_store.sqlite.codec import (
 from microlith.event_store.sqlite.connection import connect_reader, damage_in
 from microlith.event_store.sqlite.rows import Run
 from microlith.event_store.sqlite.statements import statements
+from microlith.event_store.unit import arrival_mark
 from microlith.serialization import MessageTypes
 
 _IDLE = 8
@@ -203,6 +204,11 @@ class LogReader:
             stored = self._numbered.by_number[number]
             found.append((sequence, attempts, StoredEvent(sequence, stored, head, data, self._decoding)))
         return found
+
+    def arrived(self, message_id: str) -> int | None:
+        """Return the digest of a settled command that came over a transport."""
+        found = self._run(self._sql["select_arrived"], (_text(arrival_mark(message_id)),))
+        return int(found[0][0]) if found else None
 
     def failure(self, correlation_id: str) -> tuple[str, str, str] | None:
         """Return (handler, message type, error text) of the first dead letter of a correlation."""

@@ -42,15 +42,16 @@ async def begin_again(writer: Writer, handler: str, envelope: Envelope[Any]) -> 
     """Count durably that a message is tried again; return the count."""
 
     def count() -> int:
-        if envelope.message.__kind__ == "command":
-            counted = writer.session.named("attempt_command", envelope.message_id)
-            return int(counted[0][0]) if counted else 1
+        if envelope.message.__kind__ == "command" and (
+            counted := writer.session.named("attempt_command", envelope.message_id)
+        ):
+            return int(counted[0][0])
+        # An event, or a command that came over a transport and is not recorded.
         return int(writer.session.named("attempt_event", handler, envelope.message_id)[0][0])
 
     def work() -> int:
         attempts = writer.transact(count)
-        if envelope.message.__kind__ != "command":
-            writer.state.tried.add((handler, envelope.message_id))
+        writer.state.tried.add((handler, envelope.message_id))
         return attempts
 
     return await writer.do(work)

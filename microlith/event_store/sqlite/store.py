@@ -241,6 +241,10 @@ class SQLiteEventStore(SQLiteSnapshots):
         self._check_process()
         return await recovering.begin_again(self._writer, handler, envelope)
 
+    async def arrived(self, message_id: str) -> int | None:
+        """Return the digest of a settled command that came over a transport."""
+        return self._reader.arrived(message_id)
+
     async def checkpoint(self, handler: str, *, start: int) -> tuple[int, frozenset[int]]:
         """Return a handler's checkpoint and the finished positions above it; a new handler starts at `start`."""
         self._check_process()

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from microlith.testing.event_store_contract.appending import AppendingContract
+from microlith.testing.event_store_contract.arriving import ArrivingContract
 from microlith.testing.event_store_contract.burying import BuryingContract
 from microlith.testing.event_store_contract.erasing import ErasingContract
 from microlith.testing.event_store_contract.following import FollowingContract
@@ -35,6 +36,7 @@ __all__ = ["EventStoreContract", "StoreUnderTest"]
 
 class EventStoreContract(
     AppendingContract,
+    ArrivingContract,
     PlacingContract,
     ParkingContract,
     SettlingContract,
