@@ -30,6 +30,12 @@ from microlith.payloads import MASK, MAX_BYTES, MAX_DEPTH, depth_of, is_secret_n
 from microlith.privacy.keys import KeyRing
 from microlith.privacy.marking import MARK, personal_fields, personal_values
 
+_TRACE_CONTEXT = ("traceparent", "tracestate")
+"""Headers that CloudEvents has extensions for.
+
+Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md
+"""
+
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """Turns decoded data of one version into that of the next. Pure: it may be run at any time, any number of times."""
 
@@ -268,7 +274,8 @@ class MessageTypes:
     def cloud_event(self, envelope: Envelope[Any], source: str, *, show_secrets: bool = False) -> dict[str, Any]:
         """Show a message as a CloudEvents 1.0 object, ready for JSON.
 
-        Extensions: correlationid, causationid (absent at a first message), bus, component, stepof (at a step of a process).
+        Extensions: correlationid, causationid (absent at a first message), bus, component, stepof (at a step of a process),
+        traceparent and tracestate (where its headers have them).
         """
         entry = self.of(type(envelope.message))
         event: dict[str, Any] = {
@@ -286,6 +293,8 @@ class MessageTypes:
         event["component"] = entry.component
         if entry.step_of:
             event["stepof"] = entry.step_of
+        if envelope.headers:
+            event |= {name: envelope.headers[name] for name in _TRACE_CONTEXT if name in envelope.headers}
         event["data"] = reveal(envelope.message) if show_secrets else shown_fields(envelope.message)
         return event
 

@@ -30,7 +30,9 @@ class NotAllowedError(MicrolithError):
         who = "Nobody in particular" if principal is None else repr(principal)
         super().__init__(
             f"{who} may not send {message_name}.",
-            hint="Say who sends it: `with acting_as(PRINCIPAL): ...`" if principal is None else "",
+            hint="Say who sends it: `with acting_as(PRINCIPAL): ...`, or at a terminal --header principal=ID."
+            if principal is None
+            else "",
         )
         self.message_name = message_name
         self.principal = principal

@@ -59,12 +59,12 @@ WORDS = {
     "run": ("--no-reload", "--json", "--quiet", "--help"),
     "dispatch": (
         *("--wait", "--all", "--fail-on", "--timeout", "--quiet-for", "--after", "--at", "--data", "--from", "--edit"),
-        *("--batch", "--concurrency"),
+        *("--batch", "--concurrency", "--header"),
         *("--once", "--attach", "--reveal", "--json", "--help"),
     ),
     "bench": (
         *("--count", "--concurrency", "--wait", "--all", "--fail-on", "--timeout", "--quiet-for", "--data"),
-        *("--once", "--attach", "--json", "--help"),
+        *("--header", "--once", "--attach", "--json", "--help"),
     ),
     "shell": ("--once", "--keep-going", "--json", "--help"),
     "trace": ("diff", "export", "import", "--follow", "--filter", "--format", "--limit", "--json", "--help"),
@@ -84,7 +84,7 @@ WORDS = {
     "replay": ("projection", "state", "correlation", "message", "--help"),
     "replay projection": ("--all", "--json", "--help"),
     "replay correlation": ("--yes", "--timeout", "--export", "--json", "--help"),
-    "replay message": ("--yes", "--timeout", "--quiet-for", "--once", "--attach", "--json", "--help"),
+    "replay message": ("--yes", "--timeout", "--quiet-for", "--header", "--once", "--attach", "--json", "--help"),
     "replay state": ("--at", "--steps", "--as", "--reveal", "--json", "--help"),
     "list": ("--components", "--messages", "--handlers", "--processes", "--projections", "--json", "--help"),
     "describe": ("--json", "--help"),

@@ -1,7 +1,7 @@
 """What of a line may be kept: in the history, and in a script that is recorded.
 
 A flag of a secret field is left out together with its value, so that the line asks for it when it comes again. A
-line that holds a secret in another way is not kept at all.
+header is kept as one to ask for. A line that holds a secret in another way is not kept at all.
 
 Goes by names, as everything that masks does: those of the application's secret fields, and those that secrets
 usually have.
@@ -17,6 +17,8 @@ from microlith.payloads import is_secret_name
 from microlith_cli.flags import ESCAPE
 from microlith_cli.schema import Schema
 
+_HEADER = "--header"
+_HEADER_PARTS = re.compile(r"([\w.-]+)=(.*)", re.DOTALL)
 _NAMED = re.compile(r"([\w-]+)[\"']?\s*[:=<>]")
 
 
@@ -44,17 +46,24 @@ def kept(line: str, words: list[str], secrets: frozenset[str]) -> str | None:
     left: list[str] = []
     at = 0
     while at < len(words):
-        word = words[at]
+        before, word = words[at - 1] if at else "", words[at]
         at += 1
         flag, joined, value = word.partition("=")
         if flag.startswith("--") and any(map(is_secret, flag[2:].removeprefix(ESCAPE).split("."))):
             if not joined and at < len(words) and not words[at].startswith("--"):
                 at += 1
             continue
-        if _tells(value if flag.startswith("--") else word, is_secret):
+        if before == _HEADER and (header := _HEADER_PARTS.fullmatch(word)) is not None:
+            word = _kept_header(*header.groups()) if is_secret(header[1]) else word
+        elif _tells(value if flag.startswith("--") else word, is_secret):
             return None
         left.append(word)
-    return line if len(left) == len(words) else shlex.join(left)
+    return line if left == words else shlex.join(left)
+
+
+def _kept_header(name: str, value: str) -> str:
+    """Have a secret header asked for when the line comes again, unless it comes from a file as it is."""
+    return f"{name}={value if value.startswith('@') else '-'}"
 
 
 def _tells(text: str, is_secret: Callable[[str], bool]) -> bool:

@@ -176,7 +176,8 @@ class _Exchange:
             await self._receipt
         if asked.begun:
             await self._look_back()
-        accepted = self._app.cloud_event(asked.envelope, reveal=asked.reveal)
+        sent = asked.envelope if self._receipt is None else self._receipt.envelope
+        accepted = self._app.cloud_event(sent, reveal=asked.reveal)
         if self._receipt is not None and self._receipt.change is not None:
             accepted["due"] = iso(self._receipt.change.due)
         self._reply({"accepted": accepted})

@@ -96,6 +96,8 @@ class Forwarding:
         if last is None:
             return ""
         request = {"verb": "dispatch", "type": last.get("type"), "data": last.get("data", {})}
+        if "headers" in last:
+            request["headers"] = last["headers"]
         self.ask(f"again/{new_id()}", request, lambda _: None)
         return str(last.get("type"))
 

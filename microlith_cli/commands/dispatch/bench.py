@@ -15,7 +15,7 @@ from microlith_cli.options import Options, split
 from microlith_cli.project import find_project
 from microlith_cli.session import only_reply, open_session
 
-VALUED = ("--count", "--concurrency", "--wait", "--fail-on", "--timeout", "--quiet-for", "--data")
+VALUED = ("--count", "--concurrency", "--wait", "--fail-on", "--timeout", "--quiet-for", "--data", "--header")
 SWITCHES = ("--all", "--once", "--attach", "--json", "--help")
 COUNT = 1000
 MOST = 10_000_000
@@ -37,6 +37,8 @@ Options:
   --timeout TIME   How long each may wait, such as 500ms, 5s, 2m. Default: 5s.
   --quiet-for TIME Wait each time until nothing is left to do for so long.
   --data JSON      The fields as JSON; @FILE reads a file, - reads stdin.
+  --header NAME=VALUE
+                   A header of each, as for `dispatch`. Repeatable.
   --once           Run the application in this process.
   --attach         Use the running application; exit code 4 when none runs.
   --json           Print the figures as one JSON object.

@@ -37,6 +37,9 @@ Options:
   --at MOMENT      Have it sent at a moment with a time zone, such as
                    2030-01-31T09:00:00+01:00 or 2030-01-31T08:00:00Z.
   --data JSON      The fields as JSON; @FILE reads a file, - reads stdin.
+  --header NAME=VALUE
+                   A header that travels with it, such as principal=user-7.
+                   NAME=@FILE reads the value, NAME=- asks for it. Repeatable.
   --from TRACE_ID  Begin with the payload of that trace's first message; its
                    secrets are asked for.
   --edit           Edit the payload in $VISUAL or $EDITOR before it goes.

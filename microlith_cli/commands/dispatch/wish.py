@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from microlith_cli.errors import UsageError
+from microlith_cli.headers import read_headers
 from microlith_cli.options import A_CENTURY, Options, seconds
 from microlith_cli.session import Mode
 
 VALUED = (
     *("--wait", "--fail-on", "--timeout", "--quiet-for"),
-    *("--after", "--at"),
+    *("--after", "--at", "--header"),
     *("--data", "--from", "--batch", "--concurrency"),
 )
 SWITCHES = ("--all", "--edit", "--once", "--attach", "--reveal", "--json", "--help")
@@ -39,6 +40,7 @@ class Wish:
         reveal: Whether secrets are shown.
         after: In how many seconds it is to be sent; None: now, or `at`.
         at: The moment it is to be sent at; empty: now, or `after`.
+        headers: What travels with it.
         facts: What happened so far.
     """
 
@@ -53,6 +55,7 @@ class Wish:
     reveal: bool
     after: float | None = None
     at: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
     facts: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT_FACTS))
 
     @property
@@ -72,19 +75,24 @@ class Wish:
             type_name: The message, where it is not the one of this wish.
         """
         later = {"after": self.after} if self.after is not None else {"at": self.at} if self.at else {}
-        return later | {
-            "verb": "dispatch",
-            "type": type_name or self.type_name,
-            "data": payload,
-            "wait": self.wait,
-            "all": self.every,
-            "fail_on": self.fail_on,
-            "timeout": self.timeout,
-            "quiet_for": self.quiet_for,
-            "trace": trace,
-            "running": running,
-            "reveal": self.reveal,
-        }
+        headers = {"headers": self.headers} if self.headers else {}
+        return (
+            later
+            | headers
+            | {
+                "verb": "dispatch",
+                "type": type_name or self.type_name,
+                "data": payload,
+                "wait": self.wait,
+                "all": self.every,
+                "fail_on": self.fail_on,
+                "timeout": self.timeout,
+                "quiet_for": self.quiet_for,
+                "trace": trace,
+                "running": running,
+                "reveal": self.reveal,
+            }
+        )
 
 
 def read_wish(given: Options) -> Wish:
@@ -122,6 +130,7 @@ def read_wish(given: Options) -> Wish:
         reveal=given.has("--reveal"),
         after=None if (after := given.one("--after")) is None else seconds(after, "--after", most=A_CENTURY),
         at=given.one("--at") or "",
+        headers=read_headers(given.all("--header"), data=given.one("--batch") or given.one("--data")),
     )
 
 

@@ -19,6 +19,7 @@ from microlith_cli.console import plain
 from microlith_cli.console.tree import show_tree
 from microlith_cli.errors import DONE, SAID_NO, ConnectionLostError, RefusedError, ToolError, UsageError
 from microlith_cli.filling import MASKED, refilled
+from microlith_cli.headers import read_headers
 from microlith_cli.options import seconds
 from microlith_cli.project import Project, find_project
 from microlith_cli.session import Mode, Session, only_reply, open_session
@@ -53,6 +54,10 @@ def message(
         str | None,
         typer.Option("--quiet-for", metavar="TIME", help="Wait until nothing is left to do for so long."),
     ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option("--header", metavar="NAME=VALUE", help="A header of the copy, as for `dispatch`; repeatable."),
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Run the application in this process.")] = False,
     attach: Annotated[bool, typer.Option("--attach", help="Use the running application; 4 when none runs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what happens as CloudEvents, one a line.")] = False,
@@ -67,6 +72,7 @@ def message(
     if once and attach:
         raise UsageError("--once and --attach exclude each other.")
     longest = seconds(timeout, "--timeout")
+    headers = read_headers(header or ())
     quiet = 0.0 if quiet_for is None else seconds(quiet_for, "--quiet-for")
     mode: Mode = "once" if once else "attach" if attach else "auto"
     project = find_project()
@@ -80,7 +86,7 @@ def message(
             "verb": "dispatch",
             "type": original.type,
             "data": payload,
-            "headers": {HEADER: original.id},
+            "headers": {**headers, HEADER: original.id},
         }
         request |= {"trace": True, "timeout": longest, "quiet_for": quiet}
         return _follow(session.request(request, patience=longest + _GRACE))

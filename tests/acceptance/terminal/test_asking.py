@@ -100,6 +100,16 @@ def test_whoever_does_not_answer_sends_nothing(terminal: Open, shop: Path, tmp_p
     assert (tmp_path / "before").read_text() == (tmp_path / "after").read_text()
 
 
+def test_a_header_is_asked_for_and_not_shown_as_it_is_typed(terminal: Open, shop: Path):
+    screen = terminal()
+    screen.run([*ORDER[:2], "StepsCommand", "--steps", "1", "--header", "authorization=-"], folder=shop)
+
+    answer(screen, "authorization", "planted")
+
+    assert screen.code() == 0
+    assert "planted" not in screen.text()
+
+
 def test_with_json_nothing_is_asked(terminal: Open, shop: Path):
     screen = terminal(columns=200)
     screen.run([*ORDER, "--json"], folder=shop)

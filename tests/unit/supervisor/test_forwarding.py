@@ -150,3 +150,15 @@ async def test_held_requests_are_bounded(monkeypatch):
     assert [reply["error"]["type"] for reply in replies] == ["TooManyError"]
     for number in range(3):
         forwarding.cancel(f"7.{number}")
+
+
+async def test_last_dispatch_is_sent_again_with_its_headers_and_without_its_waits():
+    forwarding, worker = Forwarding(), Answerer()
+    forwarding.connect(worker)
+    forwarding.ask("7.1", {**DISPATCH, "headers": {"principal": "user-7"}}, lambda line: None)
+
+    assert forwarding.dispatch_again() == "X"
+
+    again = worker.lines[-1]
+    assert (again["headers"], "wait" in again) == ({"principal": "user-7"}, False)
+    assert again["message_id"] != worker.lines[0]["message_id"]

@@ -54,6 +54,10 @@ def test_names_of_secret_fields_are_collected_from_every_depth():
         ("LoginComand --api-token planted", "LoginComand"),
         ("LoginCommand --data @file.json", "LoginCommand --data @file.json"),
         ("""LoginCommand --data '{"email": "a"}'""", """LoginCommand --data '{"email": "a"}'"""),
+        ("X --header principal=user-7", "X --header principal=user-7"),
+        ("X --header authorization=planted --wait Y", "X --header authorization=- --wait Y"),
+        ("X --header authorization=@token", "X --header authorization=@token"),
+        ("X --header x-api-key=-", "X --header x-api-key=-"),
         ("trace --filter 'status:failed took:>5ms'", "trace --filter 'status:failed took:>5ms'"),
     ],
 )
@@ -71,6 +75,8 @@ def test_secret_flags_are_left_out(line, expected):
         "watch data.password:planted",
         "LoginCommand --wait 'X where password=planted'",
         """LoginCommand --data '{"password": "planted""",
+        "X --header 'authorization: Bearer planted'",
+        "X --header=authorization=planted",
     ],
 )
 def test_line_that_tells_a_secret_in_another_way_is_not_kept(line):
