@@ -1,0 +1,44 @@
+"""The servers as fixtures: one of each kind a session, started when a test asks for it first.
+
+Each test gets a corner of its own, by a fixture that is cheap: a virtual host, a database, a prefix for topics.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NoReturn, TypeVar
+from uuid import uuid4
+
+import pytest
+
+from tests.servers.rabbitmq import RabbitMQ
+from tests.servers.server import Server, ServerMissingError
+
+S = TypeVar("S", bound=Server)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(unavailable: Callable[[str], NoReturn]) -> Iterator[RabbitMQ]:
+    """A RabbitMQ server; a test that kills it starts it again."""
+    yield from _running(RabbitMQ, unavailable)
+
+
+@pytest.fixture
+def rabbitmq_url(rabbitmq: RabbitMQ) -> Iterator[str]:
+    """A virtual host of one's own, such as `rabbitmq://guest:guest@127.0.0.1:21672/test-…`."""
+    rabbitmq.start()  # an earlier test may have failed before it did
+    vhost = _unique()
+    yield rabbitmq.create_vhost(vhost)
+    rabbitmq.start()
+    rabbitmq.delete_vhost(vhost)
+
+
+def _running(kind: Callable[[], S], unavailable: Callable[[str], NoReturn]) -> Iterator[S]:
+    try:
+        server = kind()
+    except ServerMissingError as missing:
+        unavailable(str(missing))
+    with server:
+        yield server
+
+
+def _unique() -> str:
+    return f"test-{uuid4().hex[:12]}"
