@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from types import FrameType
 
+from tests.servers.postgres import Postgres
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.server import Server, ServerFailedError, ServerMissingError
 
-KINDS: dict[str, Callable[[], Server]] = {"rabbitmq": RabbitMQ}
+KINDS: dict[str, Callable[[], Server]] = {"rabbitmq": RabbitMQ, "postgres": Postgres}
 _NOT_INSTALLED = 4
 
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.servers.postgres import Postgres
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.server import Server, ServerMissingError
 
@@ -29,6 +30,22 @@ def rabbitmq_url(rabbitmq: RabbitMQ) -> Iterator[str]:
     yield rabbitmq.create_vhost(vhost)
     rabbitmq.start()
     rabbitmq.delete_vhost(vhost)
+
+
+@pytest.fixture(scope="session")
+def postgres(unavailable: Callable[[str], NoReturn]) -> Iterator[Postgres]:
+    """A PostgreSQL server; a test that kills it starts it again."""
+    yield from _running(Postgres, unavailable)
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """An empty database of one's own, such as `postgresql://postgres:microlith@127.0.0.1:25432/test-…`."""
+    postgres.start()
+    database = _unique()
+    yield postgres.create_database(database)
+    postgres.start()
+    postgres.drop_database(database)
 
 
 def _running(kind: Callable[[], S], unavailable: Callable[[str], NoReturn]) -> Iterator[S]:

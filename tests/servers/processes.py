@@ -1,9 +1,12 @@
 """What Linux tells of processes: which are alive, whose children they are, where they listen."""
 
 import ipaddress
+import os
+import signal
 import sys
 import time
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -25,6 +28,14 @@ def with_descendants(pids: Collection[int]) -> set[int]:
     return found
 
 
+def kill(pids: Collection[int]) -> None:
+    """End these processes and their descendants with SIGKILL, and return once none is alive."""
+    _signal(pids, signal.SIGSTOP)  # or they could have another child after a look at their children
+    doomed = with_descendants(pids)
+    _signal(doomed, signal.SIGKILL)
+    wait_until_gone(doomed)
+
+
 def wait_until_gone(pids: Collection[int], *, seconds: float = 15) -> None:
     """Return once none of these processes is alive.
 
@@ -42,6 +53,12 @@ def listening(pids: Collection[int]) -> set[tuple[str, int]]:
     """The addresses and ports at which these processes take TCP connections."""
     inodes = {inode for pid in pids for inode in _sockets(pid)}
     return {(address, port) for address, port, inode in _listeners() if inode in inodes}
+
+
+def _signal(pids: Collection[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _status(pid: int) -> tuple[str, int] | None:

@@ -3,7 +3,6 @@
 What every kind has in common. A kind says how it is launched and how one sees that it answers.
 """
 
-import os
 import shutil
 import signal
 import subprocess
@@ -16,8 +15,9 @@ from pathlib import Path
 from typing import ClassVar, Self
 from uuid import uuid4
 
-from tests.servers.guard import guard
-from tests.servers.processes import is_alive, wait_until_gone, with_descendants
+from tests.servers import processes
+from tests.servers.guard import start_guard
+from tests.servers.processes import is_alive, with_descendants
 
 PATIENCE = 90.0
 """Seconds for a start that takes less than ten on an idle machine."""
@@ -71,7 +71,8 @@ class Server(ABC):
     @property
     def pids(self) -> set[int]:
         """All its processes that are alive."""
-        return {pid for pid in with_descendants([process.pid for process in self._started]) if is_alive(pid)}
+        own = [process.pid for process in self._started if process.poll() is None]
+        return {pid for pid in with_descendants(own) if is_alive(pid)}
 
     @property
     def is_running(self) -> bool:
@@ -88,12 +89,13 @@ class Server(ABC):
             return
         self.kill()  # what is left of an earlier start
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        self._launch()
-        self._guard = guard(self.folder, [process.pid for process in self._started])
-        failure = self._wait_until_ready()
-        if failure is not None:
+        self._guard = start_guard(self.folder)
+        try:
+            self._launch()
+            self._wait_until_ready()
+        except BaseException:
             self.kill()
-            raise ServerFailedError(self._with_log(failure))
+            raise
 
     def stop(self) -> None:
         """End it in an orderly way; its data stays.
@@ -107,17 +109,14 @@ class Server(ABC):
                 self._started[-1].wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 self.kill()
-                raise ServerFailedError(self._with_log(f"did not end within {PATIENCE:g} s")) from None
+                raise self._failed(f"it did not end within {PATIENCE:g} s") from None
         self.kill()
 
     def kill(self) -> None:
         """End all its processes at once, with SIGKILL; what it had written stays."""
-        pids = self.pids
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+        processes.kill([process.pid for process in self._started if process.poll() is None])
         for process in self._started:
             process.wait()
-        wait_until_gone(pids)
         self._started.clear()
         if self._guard is not None:
             self._guard.kill()
@@ -176,20 +175,38 @@ class Server(ABC):
                 start_new_session=True,
             )
         self._started.append(process)
+        assert self._guard is not None
+        assert self._guard.stdin is not None
+        self._guard.stdin.write(f"{process.pid}\n".encode())
+        self._guard.stdin.flush()
         return process
 
-    def _wait_until_ready(self) -> str | None:
-        """Return once it answers, or with what happened instead."""
+    def _run_to_the_end(self, command: Sequence[str], *, user: str | None = None) -> None:
+        """Run what has to be done before the server can start.
+
+        Raises:
+            ServerFailedError: It failed, or took too long.
+        """
+        process = self._run(command, user=user)
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise self._failed(f"{command[0]} did not end within {PATIENCE:g} s") from None
+        if process.returncode != 0:
+            raise self._failed(f"{command[0]} ended with {process.returncode}")
+        self._started.remove(process)
+
+    def _wait_until_ready(self) -> None:
         server = self._started[-1]
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if server.poll() is not None:
-                return "ended while it started"
+                raise self._failed("it ended while it started")
             with suppress(OSError):
                 if self._answers():
-                    return None
+                    return
             time.sleep(0.02)
-        return f"did not answer within {PATIENCE:g} s"
+        raise self._failed(f"it did not answer within {PATIENCE:g} s")
 
-    def _with_log(self, failure: str) -> str:
-        return f"{self.kind} {failure}. The end of its log:\n{self.log_end()}"
+    def _failed(self, what: str) -> ServerFailedError:
+        return ServerFailedError(f"{self.kind}: {what}. The end of its log:\n{self.log_end()}")

@@ -128,7 +128,7 @@ def test_start_of_a_running_server_changes_nothing():
 def test_server_that_ends_while_it_starts_is_told_with_its_log():
     server = Small("raise SystemExit('no room on the disk')")
 
-    with pytest.raises(ServerFailedError, match=r"small ended while it started.*\n.*no room on the disk"), server:
+    with pytest.raises(ServerFailedError, match=r"small: it ended while it started.*\n.*no room on the disk"), server:
         pass
 
     assert not server.folder.exists()
@@ -138,7 +138,7 @@ def test_server_that_never_answers_is_killed(monkeypatch):
     monkeypatch.setattr(servers, "PATIENCE", 0.5)
     server = Small("import time; time.sleep(600)")
 
-    with pytest.raises(ServerFailedError, match=r"small did not answer within 0\.5 s"), server:
+    with pytest.raises(ServerFailedError, match=r"small: it did not answer within 0\.5 s"), server:
         pass
 
     assert not server.pids
@@ -148,7 +148,7 @@ def test_server_that_does_not_end_is_killed(monkeypatch):
     with Small(PROGRAM.replace("os._exit(0)", "return")) as server:
         monkeypatch.setattr(servers, "PATIENCE", 0.5)
 
-        with pytest.raises(ServerFailedError, match=r"small did not end within 0\.5 s"):
+        with pytest.raises(ServerFailedError, match=r"small: it did not end within 0\.5 s"):
             server.stop()
 
         assert not server.pids
