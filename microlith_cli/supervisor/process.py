@@ -27,6 +27,8 @@ EXIT_GRACE = 1.0
 _PIPE_GRACE = 0.5
 """Seconds its pipes are read after its end: a child of the user's code may hold them open for ever."""
 _LONGEST_LINE = 1 << 16
+_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
+"""What ends a process whose code may be right; the others, such as SIGSEGV, come from within."""
 
 Line = dict[str, Any]
 
@@ -111,6 +113,11 @@ class WorkerProcess:
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._process.returncode is None
+
+    @property
+    def killed(self) -> bool:
+        """Whether the process was ended by a signal that its own code does not cause, however wrong that is."""
+        return self._process.returncode in _FROM_OUTSIDE
 
     def send(self, line: Line) -> None:
         """Hand a request on."""

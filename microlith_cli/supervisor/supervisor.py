@@ -149,7 +149,11 @@ class Supervisor:
                     self._succeeded(reason, files)
                     return
             except WorkerFailedError as error:
-                self._failed(error.error, files)
+                if worker.killed:  # by somebody, or for want of memory: the code may be right
+                    if await self._recover(worker):
+                        continue
+                else:
+                    self._failed(error.error, files)
                 return
             finally:
                 if worker is not self._serving:
@@ -244,8 +248,9 @@ class Supervisor:
 
     async def _recover(self, worker: WorkerProcess) -> bool:
         """After a crash: hold requests and pause as long as is due; False when it keeps happening."""
-        self.state = "starting"
-        self.forwarding.lose()
+        if self._serving is None or not self._serving.alive:
+            self.state = "starting"
+            self.forwarding.lose()
         now = self._loop.time()
         self._crashes.append(now)
         recent = sum(now - crash < _MEMORY for crash in self._crashes)

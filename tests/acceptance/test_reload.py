@@ -206,6 +206,43 @@ def test_worker_that_is_killed_is_started_again_and_carries_on(project):
         running.printed("SIGKILL")
 
 
+KILLED_ONCE = """\
+import os
+import signal
+from pathlib import Path
+
+mark = Path("mark")
+if mark.exists():
+    mark.unlink()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_worker_that_is_killed_while_it_starts_is_started_again(project):
+    (project / WORDS).write_text(KILLED_ONCE + 'WORDS = "one"\n')
+    with live(project) as running:
+        status = running.serving()
+
+        (project / "mark").touch()
+        os.kill(status["worker_pid"], signal.SIGKILL)
+
+        running.serving(2)
+        assert running.words() == "one"
+        assert not (project / "mark").exists()
+
+
+def test_new_code_serves_though_its_worker_was_killed_while_it_loaded(project):
+    with live(project) as running:
+        status = running.serving()
+
+        (project / "mark").touch()
+        (project / WORDS).write_text(KILLED_ONCE + 'WORDS = "two"\n')
+
+        assert running.serving(2)["worker_pid"] != status["worker_pid"]
+        assert running.words() == "two"
+        assert not (project / "mark").exists()
+
+
 def test_handler_that_ends_its_process_is_tried_again(project, tmp_path):
     with live(project) as running:
         running.serving()
