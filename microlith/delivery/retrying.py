@@ -203,6 +203,8 @@ class Retrying:
                 await self.retry(letter.sequence)
             except BusFullError:
                 await asyncio.sleep(_FULL)
+            except UnknownDeadLetterError:
+                return True  # somebody has retried or dropped it meanwhile
             else:
                 return True
 

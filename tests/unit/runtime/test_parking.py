@@ -202,6 +202,28 @@ async def test_a_restart_keeps_the_key_parked_and_carries_on_where_a_crash_came_
     assert world.handled == [2, 3]
 
 
+@pytest.mark.parametrize("ends", ["retried", "dropped"])
+async def test_the_parked_ones_go_on_though_somebody_was_quicker_with_the_next(url, monkeypatch, ends):
+    world = World(url, 1)
+    async with world.app() as app:
+        await send(app, Pay, 1, 2, 3, 4)
+        world.fails.clear()
+        second = await sequence_of(app, 2)
+        begin_again = app.store.begin_again
+
+        async def be_quicker(handler, envelope):
+            if envelope.message.number == 2:
+                await (app.retry_dead_letter(second) if ends == "retried" else app.drop_dead_letter(second))
+            return await begin_again(handler, envelope)
+
+        monkeypatch.setattr(app.store, "begin_again", be_quicker)
+        await app.retry_dead_letter(await sequence_of(app, 1))
+        assert await app.idle()
+
+        assert await letters(app) == []
+    assert world.handled == ([1, 2, 3, 4] if ends == "retried" else [1, 3, 4])
+
+
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 async def test_nothing_is_lost_or_handled_twice_and_each_key_keeps_its_order(data):
