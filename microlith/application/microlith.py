@@ -30,7 +30,7 @@ from microlith.buses import Bus, CommandBus, EventBus, QueryBus, Subscription
 from microlith.clock import Clock, SystemClock
 from microlith.component import Component
 from microlith.delivery import Delivery, HandlerCompletion, Routes
-from microlith.delivery.recovery import load_pending, position_lane
+from microlith.delivery.recovery import load_pending, position_lane, take_back
 from microlith.envelope import Envelope
 from microlith.errors import (
     ClosedError,
@@ -240,6 +240,7 @@ class Microlith(StoreSide):
         lanes = list(delivery.routes.lanes())
         abandoned = sum(slot.handling is not None for lane in lanes for slot in lane.slots)
         abandoned += sum(len(lane.queue) for lane in lanes) if in_memory else 0
+        await take_back(delivery)
         await self._close(delivery.store)
         return abandoned
 

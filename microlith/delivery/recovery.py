@@ -1,7 +1,7 @@
 """Recovery: carries on what an earlier process accepted and did not finish.
 
 Part of every start, without a command. A message whose handling was begun five times and never
-ended, because the process died each time, becomes a dead letter.
+ended, because the process died each time, becomes a dead letter. A stop that cuts a handler off does not count.
 """
 
 import asyncio
@@ -36,6 +36,24 @@ async def load_pending(delivery: Delivery) -> int:
             else:
                 route.lanes[0].push(pending.envelope, attempt=0)
     return orphans
+
+
+async def take_back(delivery: Delivery) -> None:
+    """Take back the counts of what a stop is about to cut off: only the end of a process uses tries up."""
+    begun = [
+        (lane.spec.name, handling.envelope)
+        for lane in delivery.routes.lanes()
+        for slot in lane.slots
+        if lane.durable and (handling := slot.handling) is not None
+        # What is tried for the first time was not counted, and what pauses between two tries is not counted yet.
+        if handling.attempt == 0 or handling.attempt > 1 or handling.letter is not None
+    ]
+    if not begun:
+        return
+    try:
+        await delivery.store.uncount(begun)
+    except StoreError as error:
+        logger.warning("What the stop cuts off counts as tried: %s", error)
 
 
 async def position_lane(delivery: Delivery, lane: Lane, head: int) -> None:

@@ -210,6 +210,13 @@ class MemoryEventStore(MemorySnapshots, MemoryPutAside):
         self._attempts[key] = attempts = self._attempts.get(key, 0) + 1
         return attempts
 
+    async def uncount(self, begun: Sequence[tuple[str, Envelope[Any]]]) -> None:
+        """Take back counts of messages that a stop has cut off."""
+        for handler, envelope in begun:
+            key = ("" if envelope.message.__kind__ == "command" else handler, envelope.message_id)
+            if self._attempts.get(key, 0) > 0:
+                self._attempts[key] -= 1
+
     async def arrived(self, message_id: str) -> int | None:
         """Return the digest of a settled command that came over a transport."""
         mark = arrival_mark(message_id)

@@ -178,6 +178,13 @@ class EventStore(SnapshotStore, Protocol):
         """
         ...
 
+    async def uncount(self, begun: Sequence[tuple[str, Envelope[Any]]]) -> None:
+        """Take back one count of `begin_again` for each handler and message: a stop has cut them off, and no crash.
+
+        What is settled by now, or was not counted, is passed over.
+        """
+        ...
+
     async def arrived(self, message_id: str) -> int | None:
         """Return the digest of a command that came over a transport and was settled; None when none of that id was.
 

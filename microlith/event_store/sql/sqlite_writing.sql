@@ -76,6 +76,12 @@ INSERT INTO attempts (handler, message_id, attempts) VALUES (?, ?, 1)
 ON CONFLICT (handler, message_id) DO UPDATE SET attempts = attempts + 1
 RETURNING attempts
 
+-- name: uncount_command
+UPDATE commands SET attempts = attempts - 1 WHERE message_id = ? AND attempts > 0
+
+-- name: uncount_event
+UPDATE attempts SET attempts = attempts - 1 WHERE handler = ? AND message_id = ? AND attempts > 0
+
 -- name: delete_attempts
 DELETE FROM attempts WHERE handler = ? AND message_id = ?
 

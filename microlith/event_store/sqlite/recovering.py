@@ -5,6 +5,7 @@ Each call is one small transaction on the writer's thread.
 Handles no message.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from time import time
 from typing import Any
@@ -55,6 +56,19 @@ async def begin_again(writer: Writer, handler: str, envelope: Envelope[Any]) -> 
         return attempts
 
     return await writer.do(work)
+
+
+async def uncount(writer: Writer, begun: Sequence[tuple[str, Envelope[Any]]]) -> None:
+    """Take back one count of each, in one transaction."""
+
+    def write() -> None:
+        for handler, envelope in begun:
+            if envelope.message.__kind__ == "command":
+                writer.session.named("uncount_command", envelope.message_id)
+            else:
+                writer.session.named("uncount_event", handler, envelope.message_id)
+
+    await writer.do(lambda: writer.transact(write))
 
 
 async def checkpoint(writer: Writer, handler: str, start: int) -> tuple[int, frozenset[int]]:

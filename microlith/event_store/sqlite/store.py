@@ -241,6 +241,11 @@ class SQLiteEventStore(SQLiteSnapshots):
         self._check_process()
         return await recovering.begin_again(self._writer, handler, envelope)
 
+    async def uncount(self, begun: Sequence[tuple[str, Envelope[Any]]]) -> None:
+        """Take back counts of messages that a stop has cut off."""
+        self._check_process()
+        await recovering.uncount(self._writer, begun)
+
     async def arrived(self, message_id: str) -> int | None:
         """Return the digest of a settled command that came over a transport."""
         return self._reader.arrived(message_id)

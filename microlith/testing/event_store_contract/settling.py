@@ -188,3 +188,26 @@ class SettlingContract:
 
         assert (counted, of_event, of_other) == ([1, 2], 1, 1)
         assert (await event_store.store.pending_commands())[0].attempts == 2
+
+    async def test_a_count_is_taken_back(self, event_store: StoreUnderTest) -> None:
+        command = await event_store.pending_command()
+        nut, bolt = await event_store.store_items("nut", "bolt")
+        for _ in range(2):
+            await event_store.store.begin_again(HANDLER, command)
+            await event_store.store.begin_again(HANDLER, nut.envelope)
+
+        await event_store.store.uncount([(HANDLER, command), (HANDLER, nut.envelope), (HANDLER, bolt.envelope)])
+
+        assert (await event_store.store.pending_commands())[0].attempts == 1
+        assert await event_store.store.begin_again(HANDLER, nut.envelope) == 2
+        assert await event_store.store.begin_again(HANDLER, bolt.envelope) == 1
+
+    async def test_counts_of_what_is_settled_are_not_taken_back(self, event_store: StoreUnderTest) -> None:
+        (event,) = await event_store.store_items("nut")
+        await event_store.store.begin_again(HANDLER, event.envelope)
+        event_store.settle(HANDLER, event, checkpoint=0)
+        await event_store.store.flush()
+
+        await event_store.store.uncount([(HANDLER, event.envelope)])
+
+        assert await event_store.store.begin_again(HANDLER, event.envelope) == 1

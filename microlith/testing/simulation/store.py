@@ -9,7 +9,7 @@ Keeps nothing itself: the disk outlives it, and the next life of the application
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
 from random import Random
 from typing import Any, Literal
@@ -120,6 +120,10 @@ class SimulatedEventStore:
     async def begin_again(self, handler: str, envelope: Envelope[Any]) -> int:
         """Count that a message is tried again."""
         return int(await self._through_writer(lambda: self.disk.begin_again(handler, envelope)))
+
+    async def uncount(self, begun: Sequence[tuple[str, Envelope[Any]]]) -> None:
+        """Take back counts of messages that a stop has cut off."""
+        await self._through_writer(lambda: self.disk.uncount(begun))
 
     async def drop_dead_letter(self, sequence: int) -> bool:
         """Remove a dead letter."""
