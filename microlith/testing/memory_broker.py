@@ -11,8 +11,9 @@ Knows no network: use a real broker to see what a network does.
 """
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import NamedTuple
 
 from microlith.payloads import MAX_BYTES
 from microlith.transports import (
@@ -31,22 +32,57 @@ from microlith.transports.protocol import wants
 
 _NAME = "memory broker"
 
+_Place = tuple[str, Topic, str]
+"""An application, a topic and a group."""
+
+
+class _Kept(NamedTuple):
+    """A parcel in a queue, and whether it has been handed out before."""
+
+    parcel: Parcel
+    again: bool = False
+
 
 class _Queue:
-    """What waits for one group, or in one inbox."""
+    """What waits for one group, or in one inbox; who takes from it, and who has which keys in hand."""
 
-    def __init__(self) -> None:
-        self.waiting: deque[tuple[Parcel, bool]] = deque()
-        self.types: frozenset[str] | None = None
+    def __init__(self, *, keyed: bool) -> None:
+        self.waiting: deque[_Kept] = deque()
+        self.takers: set[MemoryTransport] = set()
         self.grown = asyncio.Event()
+        self._keyed = keyed
+        self._holders: dict[str, MemoryTransport] = {}
+        self._held: Counter[str] = Counter()
 
-    def put(self, parcel: Parcel, *, again: bool = False) -> None:
-        self.waiting.append((parcel, again))
+    def put(self, parcel: Parcel) -> None:
+        self.waiting.append(_Kept(parcel))
+        self.grown.set()
+
+    def pop(self, taker: "MemoryTransport") -> _Kept | None:
+        """Take the first that nobody else has a parcel of the same key of."""
+        for index, kept in enumerate(self.waiting):
+            key = kept.parcel.key if self._keyed else ""
+            if self._holders.get(key, taker) is taker:
+                del self.waiting[index]
+                if key:
+                    self._holders[key] = taker
+                    self._held[key] += 1
+                return kept
+        return None
+
+    def let_go(self, parcel: Parcel) -> None:
+        """Note that a parcel is no longer in hand."""
+        key = parcel.key if self._keyed else ""
+        if key:
+            self._held[key] -= 1
+            if not self._held[key]:
+                del self._held[key], self._holders[key]
         self.grown.set()
 
     def put_back(self, parcels: Sequence[Parcel]) -> None:
-        self.waiting.extendleft((parcel, True) for parcel in reversed(parcels))
-        self.grown.set()
+        for parcel in parcels:
+            self.let_go(parcel)
+        self.waiting.extendleft(_Kept(parcel, again=True) for parcel in reversed(parcels))
 
 
 class MemoryBroker:
@@ -60,8 +96,8 @@ class MemoryBroker:
     def __init__(self) -> None:
         self.away = False
         self.refused: list[tuple[Parcel, str]] = []
-        self.groups: dict[tuple[Topic, str], _Queue] = {}
-        self.inboxes: dict[Inbox, _Queue] = {}
+        self.groups: dict[_Place, _Queue] = {}
+        self.inboxes: dict[tuple[str, Inbox], _Queue] = {}
         self.transports: list[MemoryTransport] = []
         self._changed = asyncio.Event()
 
@@ -78,33 +114,34 @@ class MemoryBroker:
     def come_back(self) -> None:
         """Let everybody in again."""
         self.away = False
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self.wake()
         for transport in self.transports:
             transport.found()
 
-    async def reachable(self) -> None:
-        """Wait until it can be reached."""
-        while self.away:
-            await self._changed.wait()
+    def wake(self) -> None:
+        """Have whoever waits for a change look again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
-    def group(self, wanted: Subscribing) -> _Queue:
+    async def changes(self) -> None:
+        """Wait until it comes back, or somebody closes."""
+        await self._changed.wait()
+
+    def group(self, app: str, topic: Topic, name: str) -> _Queue:
         """Return the queue of a group, made if it is new."""
-        queue = self.groups.setdefault((wanted.topic, wanted.group), _Queue())
-        queue.types = wanted.types
-        return queue
+        return self.groups.setdefault((app, topic, name), _Queue(keyed=topic.kind != "query"))
 
-    def take(self, address: Address, parcel: Parcel) -> None:
+    def take(self, app: str, address: Address, parcel: Parcel) -> None:
         """Keep a parcel for whoever it is for."""
         if isinstance(address, Inbox):
-            if (inbox := self.inboxes.get(address)) is not None:
+            if (inbox := self.inboxes.get((app, address))) is not None:
                 inbox.put(parcel)
             return
         if address.kind == "command":
-            self.group(Subscribing(address, address.component)).put(parcel)
+            self.group(app, address, address.component).put(parcel)
             return
-        for (topic, group), queue in self.groups.items():
-            if topic == address and wants(Subscribing(topic, group, queue.types), parcel):
+        for (owner, topic, _), queue in self.groups.items():
+            if (owner, topic) == (app, address) and (queue.takers or topic.kind == "event"):
                 queue.put(parcel)
 
 
@@ -113,9 +150,9 @@ class _Arrival:
 
     __slots__ = ("_over", "again", "parcel")
 
-    def __init__(self, parcel: Parcel, over: Callable[["_Arrival", str | None], None], *, again: bool) -> None:
-        self.parcel = parcel
-        self.again = again
+    def __init__(self, kept: _Kept, over: Callable[["_Arrival", str | None], None]) -> None:
+        self.parcel = kept.parcel
+        self.again = kept.again
         self._over = over
 
     def settle(self) -> None:
@@ -134,49 +171,55 @@ class MemoryTransport:
     def __init__(self, broker: MemoryBroker) -> None:
         self._broker = broker
         self._watchers: list[Callable[[bool, str], None]] = []
-        self._inbox: Inbox | None = None
-        self._unsettled: dict[_Queue, OrderedDict[_Arrival, None]] = {}
-        self._closed = asyncio.Event()
+        self._topology: Topology | None = None
+        self._unsettled: dict[_Queue, dict[_Arrival, None]] = {}
+        self._closed = False
 
     async def plan(self, topology: Topology) -> list[Change]:
         """Tell which groups there are not yet."""
         self._reach()
+        app = topology.app
+        places = [(app, topic, topic.component) for topic in topology.sends if topic.kind == "command"]
+        places += [(app, one.topic, one.group) for one in topology.takes]
         return [
-            Change("create", "group", f"{topology.app}.{one.topic.kind}.{one.topic.component} {one.group}")
-            for one in topology.takes
-            if (one.topic, one.group) not in self._broker.groups
+            Change("create", "group", f"{app}.{topic.kind}s.{topic.component} {group}")
+            for app, topic, group in dict.fromkeys(places)
+            if (app, topic, group) not in self._broker.groups
         ]
 
     async def open(self, topology: Topology) -> None:
         """Make the groups and the inbox."""
         self._reach()
+        self._topology = topology
         self._broker.transports.append(self)
+        for topic in topology.sends:
+            if topic.kind == "command":
+                self._broker.group(topology.app, topic, topic.component)
         for wanted in topology.takes:
-            self._broker.group(wanted)
+            self._broker.group(topology.app, wanted.topic, wanted.group).takers.add(self)
         if topology.inbox is not None:
-            self._inbox = topology.inbox
-            self._broker.inboxes[topology.inbox] = _Queue()
+            self._broker.inboxes[topology.app, topology.inbox] = _Queue(keyed=False)
 
     async def publish(self, parcels: Sequence[tuple[Address, Parcel]]) -> None:
         """Hand parcels to the broker; waits while it is away."""
-        await self._broker.reachable()
+        app = self._opened().app
+        while self._broker.away and not self._closed:
+            await self._broker.changes()
+        self._reach()
         for index, (address, parcel) in enumerate(parcels):
             if len(parcel.data) > self.largest:
                 raise ParcelRefusedError(index, f"{len(parcel.data)} bytes are more than {self.largest}")
-            self._broker.take(address, parcel)
+            self._broker.take(app, address, parcel)
         await asyncio.sleep(0)
         self._reach()
 
-    async def subscribe(self, wanted: Subscribing, *, prefetch: int) -> AsyncIterator[_Arrival]:
+    def subscribe(self, wanted: Subscribing, *, prefetch: int) -> AsyncIterator[_Arrival]:
         """Yield what comes for a group."""
-        queue = self._broker.group(wanted)
-        async for arrival in self._arrivals(queue, prefetch):
-            yield arrival
+        return self._wanted(self._broker.group(self._opened().app, wanted.topic, wanted.group), wanted, prefetch)
 
-    async def listen(self, inbox: Inbox) -> AsyncIterator[_Arrival]:
+    def listen(self, inbox: Inbox) -> AsyncIterator[_Arrival]:
         """Yield what comes to the inbox."""
-        async for arrival in self._arrivals(self._broker.inboxes[inbox], None):
-            yield arrival
+        return self._arrivals(self._broker.inboxes[self._opened().app, inbox], None)
 
     def watch(self, changed: Callable[[bool, str], None]) -> None:
         """Have a function told of losing and finding the broker."""
@@ -190,22 +233,36 @@ class MemoryTransport:
 
     def found(self) -> None:
         """Say that the broker is back."""
+        for queue in self._unsettled:
+            queue.grown.set()
         for changed in self._watchers:
             changed(True, "")  # noqa: FBT003 (the protocol's own form)
 
     async def close(self) -> None:
         """Give everything back and go."""
-        if self._closed.is_set():
+        if self._closed or self._topology is None:
             return
-        self._closed.set()
+        self._closed = True
         self._give_back()
-        if self in self._broker.transports:
-            self._broker.transports.remove(self)
-        inbox = None if self._inbox is None else self._broker.inboxes.pop(self._inbox, None)
-        for queue in (*self._broker.groups.values(), *([] if inbox is None else [inbox])):
+        self._broker.transports.remove(self)
+        for (_, topic, _), queue in self._broker.groups.items():
+            queue.takers.discard(self)
+            if topic.kind == "query" and not queue.takers:
+                queue.waiting.clear()
+        if self._topology.inbox is not None:
+            self._broker.inboxes.pop((self._topology.app, self._topology.inbox), None)
+        for queue in self._unsettled:
             queue.grown.set()
+        self._broker.wake()
+
+    def _opened(self) -> Topology:
+        if self._topology is None:
+            raise TransportUnavailableError(_NAME, "it was not opened")
+        return self._topology
 
     def _reach(self) -> None:
+        if self._closed:
+            raise TransportUnavailableError(_NAME, "it was closed")
         if self._broker.away:
             raise TransportUnavailableError(_NAME, "it is away")
 
@@ -214,29 +271,32 @@ class MemoryTransport:
             queue.put_back([arrival.parcel for arrival in arrivals])
             arrivals.clear()
 
+    async def _wanted(self, queue: _Queue, wanted: Subscribing, prefetch: int) -> AsyncIterator[_Arrival]:
+        async for arrival in self._arrivals(queue, prefetch):
+            if wants(wanted, arrival.parcel):
+                yield arrival
+            else:
+                arrival.settle()
+
     async def _arrivals(self, queue: _Queue, prefetch: int | None) -> AsyncIterator[_Arrival]:
-        held = self._unsettled.setdefault(queue, OrderedDict())
+        held = self._unsettled.setdefault(queue, {})
 
         def over(arrival: _Arrival, reason: str | None) -> None:
             if arrival in held:
                 del held[arrival]
-                queue.grown.set()
+                queue.let_go(arrival.parcel)
                 if reason is not None:
                     self._broker.refused.append((arrival.parcel, reason))
 
-        while not self._closed.is_set():
-            if self._broker.away or not queue.waiting or (prefetch is not None and len(held) >= prefetch):
+        while not self._closed:
+            full = prefetch is not None and len(held) >= prefetch
+            if self._broker.away or full or (kept := queue.pop(self)) is None:
                 queue.grown.clear()
-                await self._either(queue)
+                await queue.grown.wait()
                 continue
-            parcel, again = queue.waiting.popleft()
-            arrival = _Arrival(parcel, over, again=again)
-            if prefetch is not None:
+            arrival = _Arrival(kept, over)
+            if prefetch is None:
+                queue.let_go(kept.parcel)
+            else:
                 held[arrival] = None
             yield arrival
-
-    async def _either(self, queue: _Queue) -> None:
-        if self._broker.away:
-            await self._broker.reachable()
-        else:
-            await queue.grown.wait()

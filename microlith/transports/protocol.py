@@ -14,7 +14,8 @@ class Parcel(NamedTuple):
     """One message as it travels, made by `cloud_events`.
 
     Attributes:
-        attributes: Its CloudEvents attributes, by their names in the specification, `datacontenttype` included.
+        attributes: Its CloudEvents attributes, by their names in the specification: `datacontenttype` among them, and
+            `partitionkey` when there is a key.
         data: Its payload.
         key: What it keeps its order with; "" when nothing.
     """
@@ -56,7 +57,8 @@ class Subscribing(NamedTuple):
 
     Attributes:
         topic: From where.
-        group: Its name. Processes of one group share its parcels; each goes to one of them.
+        group: Its name; that of the component where the topic is one of commands or queries. Processes of one group
+            share its parcels: each goes to one of them.
         types: The CloudEvents types it takes; None for all. Others count as settled.
     """
 
@@ -113,7 +115,8 @@ class Arrival(Protocol):
     def settle(self) -> None:
         """Note that it is done with. The broker is told soon; if that fails, the parcel comes again.
 
-        Never raises, also when the connection that it came over is gone. Safe to call twice.
+        Never raises, also when the connection that it came over is gone. Safe to call twice, and after the iteration
+        that it came from has been left.
         """
         ...
 
@@ -151,7 +154,7 @@ class Transport(Protocol):
         """Connect, and create what the broker lacks for the topology.
 
         Raises:
-            TransportUnavailableError: It cannot be reached. Not tried again: whoever starts decides.
+            TransportUnavailableError: It cannot be reached. Whoever starts decides whether to call it again.
             TopologyDriftError: Something there differs from what is needed; nothing was changed.
         """
         ...
@@ -163,8 +166,9 @@ class Transport(Protocol):
         topic where nobody listens, swallow what is sent to them.
 
         Raises:
-            TransportUnavailableError: The connection was lost. Any of them may have been taken; the caller sends all of
-                them again, in the same order and with the same ids, perhaps at once: it then waits for the connection.
+            TransportUnavailableError: The connection was lost, or is closed. Any of them may have been taken; the caller
+                sends all of them again, in the same order and with the same ids, perhaps at once: it then waits for the
+                connection.
             ParcelRefusedError: The broker will never take one of them. Those before it were taken; those behind it may
                 have been.
         """
@@ -174,8 +178,10 @@ class Transport(Protocol):
         """Yield what comes, until the transport is closed; a lost connection does not end it.
 
         A group that is new begins with what is sent from now on, but for commands: those that were kept for it come first.
-        At most `prefetch` arrivals are unsettled at a time. What has not been settled when the process ends comes again,
-        to it or to another one of the group.
+        At most `prefetch` arrivals are unsettled at a time. What has not been settled when the connection is lost, or the
+        process ends, comes again, to it or to another one of the group, before what was sent behind it with the same key.
+        While one of the group has a parcel unsettled, no other gets one with the same key; queries are handed out
+        regardless of their keys. Whoever leaves the iteration keeps what was handed out until `close`.
         """
         ...
 

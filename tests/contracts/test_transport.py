@@ -1,0 +1,37 @@
+"""Every transport against the one contract."""
+
+import pytest
+
+from microlith.testing.memory_broker import MemoryBroker
+from microlith.testing.transport_contract import Traits, TransportContract
+from microlith.transports import Parcel, Topology, Transport
+
+
+class BrokerInMemory:
+    """The broker in memory, as the contract reaches it."""
+
+    def __init__(self) -> None:
+        self._broker = MemoryBroker()
+
+    def connect(self) -> Transport:
+        return self._broker.connect("memory://test")
+
+    async def go_away(self) -> None:
+        self._broker.go_away()
+
+    async def come_back(self) -> None:
+        self._broker.come_back()
+
+    async def refused(self, _app: str) -> list[tuple[Parcel, str]]:
+        return self._broker.refused
+
+    async def make_differ(self, topology: Topology) -> None:
+        raise NotImplementedError
+
+
+class TestMemoryTransport(TransportContract):
+    traits = Traits(shares=True, can_differ=False)
+
+    @pytest.fixture
+    def broker(self):
+        return BrokerInMemory()
