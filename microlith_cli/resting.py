@@ -15,10 +15,10 @@ from typing import Any, Self
 
 from microlith.application.microlith import DEFAULT_STORE, IN_MEMORY
 from microlith.errors import MicrolithError
+from microlith.event_store.database.reading import LogReader
 from microlith.event_store.protocol import RecordedEvent
-from microlith.event_store.sqlite.inspecting import Inspection
+from microlith.event_store.sqlite.inspecting import SQLiteInspection
 from microlith.event_store.sqlite.keys import KeysAtRest
-from microlith.event_store.sqlite.reading import LogReader
 from microlith.privacy.keys import KeyRing, NoKeys
 from microlith.serialization import MessageTypes
 from microlith_cli.errors import DONE, NothingRunsError, ToolError, UnknownNameError
@@ -47,7 +47,7 @@ class RestingSession:
         os.chdir(project.root)  # as under `run`: relative paths mean the same
         self._name, self._types, url = _imported(project, say)
         path = store_path(url, project.root)
-        self._inspection = Inspection(path) if path.exists() else None
+        self._inspection = SQLiteInspection(path) if path.exists() else None
         self._keys = KeysAtRest(path)
         # Shown are events by the first: every sealed field reads as erased.
         self._rings = (KeyRing(NoKeys()), KeyRing(self._keys)) if self._types.personal else None
@@ -89,7 +89,7 @@ class RestingSession:
 class _Log:
     """An inspected store, or none, as a log to read."""
 
-    def __init__(self, inspection: Inspection | None, types: MessageTypes) -> None:
+    def __init__(self, inspection: SQLiteInspection | None, types: MessageTypes) -> None:
         self.last = -1 if inspection is None else inspection.head
         self._reader: LogReader | None = None
         if inspection is not None and self.last >= 0:

@@ -146,14 +146,14 @@ def _store_at_rest(
 ) -> Iterator[Finding]:
     # The driver; where nothing runs only.
     from microlith.event_store.sqlite.connection import ENGINE  # noqa: PLC0415
-    from microlith.event_store.sqlite.inspecting import Inspection  # noqa: PLC0415
+    from microlith.event_store.sqlite.inspecting import SQLiteInspection  # noqa: PLC0415
 
     yield from findings.engine(ENGINE)
     if path is None or not path.exists():
         yield from findings.file(path, 0)
         return
     try:
-        with Inspection(path) as inspection:
+        with SQLiteInspection(path) as inspection:
             yield from findings.file(path, inspection.head + 1)
             known = [
                 {**each._asdict(), "stopped_at": (inspection.event_after(each.checkpoint) or (None,))[0]}

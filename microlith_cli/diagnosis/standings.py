@@ -48,13 +48,13 @@ def told(standing: Standing) -> str:
 def _at_rest(project: Project) -> Mapping[str, Standing]:
     # The driver and the user's code; where nothing runs only.
     from microlith.errors import MicrolithError  # noqa: PLC0415
-    from microlith.event_store.sqlite.inspecting import Inspection  # noqa: PLC0415
+    from microlith.event_store.sqlite.inspecting import SQLiteInspection  # noqa: PLC0415
 
     path = store_path(load_app(project).store_url, project.root)
     if path is None or not path.exists():
         return {}
     found: dict[str, Standing] = {}
-    with suppress(MicrolithError, OSError), Inspection(path) as inspection:
+    with suppress(MicrolithError, OSError), SQLiteInspection(path) as inspection:
         now = time.time()
         for name, checkpoint, error in inspection.projections:
             after = inspection.event_after(checkpoint)

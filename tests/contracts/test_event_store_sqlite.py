@@ -18,11 +18,12 @@ from microlith.errors import (
     StoreUnavailableError,
     UnsafePayloadError,
 )
+from microlith.event_store.database import store, writer
+from microlith.event_store.database.store import StoreBusyError
 from microlith.event_store.protocol import Settlement, Unit
 from microlith.event_store.records import StreamNameError
-from microlith.event_store.sqlite import SQLiteEventStore, connection, store, writer
+from microlith.event_store.sqlite import SQLiteEventStore, connection
 from microlith.event_store.sqlite.connection import StoreFormatError
-from microlith.event_store.sqlite.store import StoreBusyError
 from microlith.messages import Event
 from microlith.testing.event_store_contract.stock import (
     ITEMS,
@@ -147,7 +148,7 @@ from pathlib import Path
 from microlith.context import correlated
 from microlith.envelope import Envelope
 from microlith.event_store.sqlite import SQLiteEventStore
-from microlith.event_store.sqlite.reading import ForkedError
+from microlith.event_store.database.reading import ForkedError
 from microlith.serialization import MessageTypes
 from microlith.testing.event_store_contract.stock import ItemStored
 

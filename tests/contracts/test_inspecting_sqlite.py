@@ -7,7 +7,7 @@ import pytest
 from microlith.errors import CorruptionError, StoreLockedError
 from microlith.event_store.sqlite import SQLiteEventStore
 from microlith.event_store.sqlite.connection import StoreFormatError
-from microlith.event_store.sqlite.inspecting import Inspection, StoreUnreadableError
+from microlith.event_store.sqlite.inspecting import SQLiteInspection, StoreUnreadableError
 from microlith.serialization import MessageTypes
 from microlith.testing.event_store_contract.stock import StoreUnderTest
 
@@ -30,7 +30,7 @@ async def path(tmp_path):
 async def test_what_there_is_is_told_and_nothing_changed(path):
     before = path.read_bytes()
 
-    with Inspection(path) as inspection:
+    with SQLiteInspection(path) as inspection:
         told = (inspection.head, inspection.projections, inspection.dead_letters)
         verified = inspection.verify(MessageTypes(), ignored)
 
@@ -40,12 +40,12 @@ async def test_what_there_is_is_told_and_nothing_changed(path):
 
 async def test_nobody_can_open_it_meanwhile_and_anybody_afterwards(path):
     stock = StoreUnderTest(lambda types: SQLiteEventStore(path, types))
-    with Inspection(path), pytest.raises(StoreLockedError):
+    with SQLiteInspection(path), pytest.raises(StoreLockedError):
         await stock.store.open()
 
     await stock.store.open()
     with pytest.raises(StoreLockedError):
-        Inspection(path)
+        SQLiteInspection(path)
     await stock.store.close()
 
 
@@ -54,14 +54,14 @@ async def test_damage_is_found_with_its_position(path):
         connection.execute("UPDATE events SET data = x'7b7d' WHERE position = 1")
     connection.close()
 
-    with Inspection(path) as inspection, pytest.raises(CorruptionError, match="position 1"):
+    with SQLiteInspection(path) as inspection, pytest.raises(CorruptionError, match="position 1"):
         inspection.verify(MessageTypes(), ignored)
 
 
 def test_an_empty_file_is_an_empty_store(tmp_path):
     (tmp_path / "events.db").touch()
 
-    with Inspection(tmp_path / "events.db") as inspection:
+    with SQLiteInspection(tmp_path / "events.db") as inspection:
         assert (inspection.head, inspection.verify(MessageTypes(), ignored)) == (-1, 0)
 
 
@@ -73,7 +73,7 @@ def test_a_file_of_something_else_is_refused_and_let_go(tmp_path):
 
     for _ in range(2):  # the second time too: the lock was let go
         with pytest.raises(StoreFormatError):
-            Inspection(path)
+            SQLiteInspection(path)
 
 
 def test_a_file_that_is_no_database_is_damage(tmp_path):
@@ -81,7 +81,7 @@ def test_a_file_that_is_no_database_is_damage(tmp_path):
     path.write_text("planted" * 1000)
 
     with pytest.raises(CorruptionError):
-        Inspection(path)
+        SQLiteInspection(path)
 
 
 def test_a_database_that_lacks_a_table_cannot_be_read(tmp_path):
@@ -92,4 +92,4 @@ def test_a_database_that_lacks_a_table_cannot_be_read(tmp_path):
     connection.close()
 
     with pytest.raises(StoreUnreadableError, match="no such table: events"):
-        Inspection(path)
+        SQLiteInspection(path)

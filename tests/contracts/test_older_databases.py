@@ -12,7 +12,7 @@ import pytest
 from microlith.event_store.protocol import Settlement
 from microlith.event_store.snapshot import Snapshot
 from microlith.event_store.sqlite import SQLiteEventStore
-from microlith.event_store.sqlite.inspecting import Inspection
+from microlith.event_store.sqlite.inspecting import SQLiteInspection
 from microlith.testing.event_store_contract.stock import CountStock, StoreUnderTest
 
 FIRST = Path(__file__).parent / "stored" / "first.db"
@@ -57,7 +57,7 @@ async def test_the_first_format_gets_snapshots(stock):
 def test_the_first_format_is_looked_into_without_a_change(path):
     before = Path(path).read_bytes()
 
-    with Inspection(path) as inspection:
+    with SQLiteInspection(path) as inspection:
         found = inspection.head, inspection.dead_letters, inspection.check_snapshots()
 
     assert found == (3, 2, (0, []))

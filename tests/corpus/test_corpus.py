@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 
 from microlith.event_store.sqlite import SQLiteEventStore
-from microlith.event_store.sqlite.inspecting import Inspection
+from microlith.event_store.sqlite.inspecting import SQLiteInspection
 from tests.corpus.listing import listing
 from tests.corpus.notes import NoteAdded
 from tests.corpus.shapes import PriceSetEvent, Reprice, today
@@ -53,7 +53,7 @@ async def test_read_models_rebuilt_from_a_log_are_those_it_holds(log):
 
 
 def test_a_log_is_sound_to_whoever_only_looks_into_it(log):
-    with Inspection(log / "events.db") as inspection:
+    with SQLiteInspection(log / "events.db") as inspection:
         events = inspection.verify(today().types, lambda done, total: None)
         assert events == inspection.head + 1 > 0
 

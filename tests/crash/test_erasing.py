@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from microlith.application import erasing
-from microlith.event_store.sqlite import erasing as erasing_store
-from microlith.event_store.sqlite import overwriting
+from microlith.event_store.database import erasing as database_erasing
+from microlith.event_store.database.statements import statements
 from microlith.event_store.sqlite.keys import SQLiteKeys
-from microlith.event_store.sqlite.statements import statements
+from microlith.event_store.sqlite.writer import SQLiteWriter
 from tests.crash.people import GONE, STAYS, STEPS, SUBJECTS, UserRequest, files_holding, make_people, plant
 
 ROOT = Path(__file__).parents[2]
@@ -71,9 +71,9 @@ async def test_nothing_of_an_erased_subject_is_left_in_any_file(tmp_path):
 
 
 LEFT_OUT: dict[str, Any] = {
-    "snapshots": (overwriting, "_drop", lambda *_: None),
-    "read models": (erasing_store, "touched", lambda *_: []),
-    "overwriting": (erasing_store, "sweep", lambda *_: None),
+    "snapshots": (SQLiteWriter, "_drop", lambda *_: None),
+    "read models": (database_erasing, "touched", lambda *_: []),
+    "overwriting": (SQLiteWriter, "sweep", lambda *_: None),
     "trace log": (erasing, "remove_trace_log", lambda _: None),
     "key": (SQLiteKeys, "cut_off", lambda _: None),
 }
@@ -100,7 +100,7 @@ async def test_bytes_in_free_pages_are_overwritten(tmp_path, monkeypatch):
         await plant(app, GONE)
         await app.erase(*SUBJECTS)
     sound = files_holding(tmp_path, GONE)
-    monkeypatch.setattr("microlith.event_store.sqlite.overwriting.statements", lambda _: sql)
+    monkeypatch.setattr("microlith.event_store.sqlite.writer.statements", lambda _: sql)
     (tmp_path / "other").mkdir()
     async with make_people(tmp_path / "other") as app:
         monkeypatch.undo()

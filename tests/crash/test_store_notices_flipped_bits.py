@@ -135,7 +135,7 @@ async def test_the_same_checks_catch_bytes_that_are_served_unchecked(tmp_path: P
         return 0
 
     for module in ("batch", "codec"):
-        monkeypatch.setattr(f"microlith.event_store.sqlite.{module}.crc32", ignore)
+        monkeypatch.setattr(f"microlith.event_store.database.{module}.crc32", ignore)
     stock = await fill(tmp_path / "original" / "events.db")
     await stock.store.close()
 

@@ -16,7 +16,7 @@ async def test_the_fingerprint_is_the_same_each_time_and_feels_a_change_of_the_b
     for name in ("one", "two", "three"):
         (tmp_path / name).mkdir()
     first, second = await fingerprint(tmp_path / "one"), await fingerprint(tmp_path / "two")
-    monkeypatch.setattr("microlith.event_store.sqlite.store.write_stream", lambda stream: f'[ "{stream}",')
+    monkeypatch.setattr("microlith.event_store.database.store.write_stream", lambda stream: f'[ "{stream}",')
     third = await fingerprint(tmp_path / "three")
 
     assert first == second != third

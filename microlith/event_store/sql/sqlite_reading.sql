@@ -109,3 +109,7 @@ FROM snapshots WHERE (stream, owner) > (?, ?) ORDER BY stream, owner LIMIT ?
 -- name: select_sealed
 -- The first event with sealed fields, of each type that has such events: "$personal" in bytes.
 SELECT min(position) FROM events WHERE instr(data, x'2224706572736f6e616c22') > 0 GROUP BY kind
+
+-- name: check_structure
+-- Pages, and that every index says what its table says.
+PRAGMA integrity_check(1)

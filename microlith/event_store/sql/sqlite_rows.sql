@@ -9,22 +9,22 @@ CREATE TABLE "{table}" (key TEXT PRIMARY KEY{columns}, row BLOB NOT NULL{indexes
 CREATE TABLE "{table}" (key INTEGER PRIMARY KEY{columns}, row BLOB NOT NULL{indexes}) STRICT
 
 -- name: column
-, "by_{field}" ANY
+, "{column}" ANY
 
 -- name: index
-, UNIQUE ("by_{field}", key)
+, UNIQUE ("{column}", key)
 
 -- name: drop
 DROP TABLE IF EXISTS "{table}"
 
 -- name: rename
-ALTER TABLE "{shadow}" RENAME TO "{table}"
+ALTER TABLE "{old}" RENAME TO "{table}"
 
 -- name: get
 SELECT row FROM "{table}" WHERE key = ?
 
 -- name: find
-SELECT row FROM "{table}"{where} ORDER BY key LIMIT ?
+SELECT row FROM "{table}"{where} ORDER BY key LIMIT {limit}
 
 -- name: count
 SELECT count(*) FROM "{table}"{where}
@@ -37,3 +37,6 @@ DELETE FROM "{table}" WHERE key = ? RETURNING 1
 
 -- name: ordered
 SELECT key, row FROM "{table}" ORDER BY key
+
+-- name: select_texts
+SELECT name, sql FROM sqlite_master WHERE type = 'table'

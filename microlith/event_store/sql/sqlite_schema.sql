@@ -189,8 +189,5 @@ INSERT INTO meta (name, value) VALUES ('schema', ?)
 -- name: select_version
 SELECT value FROM meta WHERE name = 'schema'
 
--- name: select_table_texts
-SELECT name, sql FROM sqlite_master WHERE type = 'table'
-
 -- name: select_tables
 SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\'

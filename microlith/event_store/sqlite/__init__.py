@@ -1,6 +1,6 @@
 """The event store in one SQLite file: an owner, a thread that writes, connections that read.
 
-`store` is what the application sees; behind it a write goes `writer` → `batch` → `session`, a read `reading` → `codec`.
+What it shares with stores in other databases is in `microlith.event_store.database`.
 """
 
 from microlith.event_store.sqlite.store import SQLiteEventStore

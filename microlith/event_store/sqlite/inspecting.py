@@ -1,29 +1,22 @@
-"""Looking into a store that is not open, without changing it.
+"""Looking into a file that no store has open.
 
-For as long as one looks, no other process can own the database; every connection only reads. What the next `open`
-would catch up, forget or register stays as it is.
-
-Mends nothing.
+For as long as one looks, no other process can own it.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 from microlith.errors import CorruptionError, StoreError
+from microlith.event_store.database.inspecting import Inspection
+from microlith.event_store.database.statements import statements
 from microlith.event_store.snapshot import SnapshotCheck
-from microlith.event_store.sqlite.codec import ChainCheck, StoredTypes
 from microlith.event_store.sqlite.connection import StoreFormatError, damage_in
+from microlith.event_store.sqlite.dialect import DIALECT
 from microlith.event_store.sqlite.opening import VERSION
 from microlith.event_store.sqlite.ownership import Ownership
-from microlith.event_store.sqlite.reading import LogReader, Readers
-from microlith.event_store.sqlite.snapshots import check
-from microlith.event_store.sqlite.statements import statements
-from microlith.serialization import MessageTypes
-
-_PAGE = 1000
+from microlith.event_store.sqlite.readers import SQLiteReaders
 
 
 class StoreUnreadableError(StoreError):
@@ -35,21 +28,8 @@ class StoreUnreadableError(StoreError):
         )
 
 
-class Standing(NamedTuple):
-    """Where a projection stands; `error` says why it stopped, None that it runs."""
-
-    name: str
-    checkpoint: int
-    error: str | None
-
-
-class Inspection:
+class SQLiteInspection(Inspection):
     """Holds a database and reads from it. A context manager.
-
-    Attributes:
-        head: Last global position; -1 for an empty log.
-        projections: Where each one stands.
-        dead_letters: How many there are.
 
     Raises:
         StoreLockedError: Another process owns the database; nothing was touched.
@@ -58,13 +38,13 @@ class Inspection:
         CorruptionError: The file is damaged where it was read.
     """
 
+    dialect = DIALECT
+
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self._path = path
         self._ownership = Ownership.take(path)
-        self._readers = Readers(path)
-        self.head = -1
-        self.projections: list[Standing] = []
-        self.dead_letters = 0
+        self._readers = SQLiteReaders(path)
         try:
             if not self._is_empty():
                 self._look()
@@ -75,65 +55,24 @@ class Inspection:
             self.close()
             raise
 
-    def verify(self, types: MessageTypes, progress: Callable[[int, int], None]) -> int:
-        """Walk the whole log, as the store's own `verify` does; return how many events there are.
-
-        Raises:
-            CorruptionError: Names the first damaged position.
-        """
-        count = 0
-        for count in self.verifying(types):
-            progress(count, self.head + 1)
-        return count
-
-    def verifying(self, types: MessageTypes) -> Iterator[int]:
-        """Walk the whole log, and yield after each page how many events were right so far.
-
-        Raises:
-            CorruptionError: Names the first damaged position.
-        """
-        if self.head < 0:
-            return
-        reader, chain = self.reader(types), ChainCheck()
-        while reader.check_chain(chain, _PAGE):
-            yield chain.position + 1
-        reader.check_structure()
-
-    def reader(self, types: MessageTypes) -> LogReader:
-        """Return what reads the log; not for an empty one, which may have no tables."""
-        numbered = StoredTypes(self._run(statements("sqlite_reading.sql")["select_types"]), types)
-        return LogReader(self._run, numbered, types, lambda: self.head)
+    def run(self, text: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Run one statement and return its rows."""
+        try:
+            return self._readers.run(text, values)
+        except sqlite3.Error as error:
+            raise StoreUnreadableError(self._path, str(error)) from error
 
     def check_snapshots(self) -> SnapshotCheck:
         """Look at every snapshot; there is none in a database of an earlier version."""
-        if "snapshots" not in self._tables():
-            return SnapshotCheck(0, [])
-        return check(self._run)
-
-    def event_after(self, position: int) -> tuple[str, float] | None:
-        """Return type and time of the event after a position; None when there is none."""
-        found = self._run(statements("sqlite_reading.sql")["select_type_and_time"], (position,))
-        return (str(found[0][0]), float(found[0][1])) if found else None
+        return super().check_snapshots() if "snapshots" in self._tables() else SnapshotCheck(0, [])
 
     def close(self) -> None:
         """Let go. Safe to call twice."""
         self._readers.close()
         self._ownership.release()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def _run(self, text: str, values: Sequence[Any] = ()) -> list[Any]:
-        try:
-            return self._readers.run(text, values)
-        except sqlite3.Error as error:
-            raise StoreUnreadableError(self._path, str(error)) from error
-
     def _tables(self) -> set[str]:
-        return {name for (name,) in self._run(statements("sqlite_schema.sql")["select_tables"])}
+        return {name for (name,) in self.run(statements("sqlite_schema.sql")["select_tables"])}
 
     def _is_empty(self) -> bool:
         schema = statements("sqlite_schema.sql")
@@ -142,14 +81,8 @@ class Inspection:
             return True
         if "meta" not in names:
             raise StoreFormatError(self._path, "is a SQLite database of something else")
-        found = self._run(schema["select_version"])
+        found = self.run(schema["select_version"])
         if not found or int(found[0][0]) > VERSION:
             kept = found[0][0] if found else "unknown"
             raise StoreFormatError(self._path, f"has format {kept}; this version of microlith knows {VERSION}")
         return False
-
-    def _look(self) -> None:
-        reading = statements("sqlite_reading.sql")
-        self.head = int(self._run(reading["select_last_position"])[0][0])
-        self.projections = [Standing(*row) for row in self._run(reading["select_standings"])]
-        self.dead_letters = int(self._run(reading["count_dead_letters"])[0][0])

@@ -13,10 +13,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from microlith.errors import StoreError, StoreUnavailableError
+from microlith.event_store.database.statements import statements
 from microlith.event_store.sqlite.connection import StoreFormatError, configure, connect_writer, make_file
-from microlith.event_store.sqlite.reading import Readers
-from microlith.event_store.sqlite.session import Session
-from microlith.event_store.sqlite.statements import statements
+from microlith.event_store.sqlite.readers import SQLiteReaders
+from microlith.event_store.sqlite.session import SQLiteSession
 from microlith.privacy.keys import KeyRow, KeysInMemory
 
 _FORMAT = b"1"
@@ -58,7 +58,7 @@ class SQLiteKeys:
         make_file(path)
         self._path = path
         self._connection = connect_writer(path)
-        self._session = Session(self._connection, path)
+        self._session = SQLiteSession(self._connection, path)
         self._sql = statements(_SQL)
         try:
             self._open(expected)
@@ -169,7 +169,7 @@ class KeysAtRest(KeysInMemory):
 
     def __init__(self, events: Path) -> None:
         super().__init__()
-        self._readers = Readers(keys_path(events)) if keys_path(events).exists() else None
+        self._readers = SQLiteReaders(keys_path(events)) if keys_path(events).exists() else None
 
     def by_id(self, key_id: bytes) -> KeyRow | None:
         """Find a key."""

@@ -11,13 +11,13 @@ from time import time
 from typing import Literal
 
 from microlith.errors import CorruptionError
+from microlith.event_store.database.codec import ChainCheck, StoredTypes
+from microlith.event_store.database.reading import LogReader
+from microlith.event_store.database.state import LogState
+from microlith.event_store.database.statements import statements
 from microlith.event_store.records import MICROSECONDS
-from microlith.event_store.sqlite.codec import ChainCheck, StoredTypes
 from microlith.event_store.sqlite.connection import StoreFormatError, code_of, configure, damage_in
-from microlith.event_store.sqlite.reading import LogReader
-from microlith.event_store.sqlite.session import Session
-from microlith.event_store.sqlite.state import LogState
-from microlith.event_store.sqlite.statements import statements
+from microlith.event_store.sqlite.session import SQLiteSession
 from microlith.serialization import MessageTypes
 
 VERSION = 1
@@ -25,7 +25,9 @@ _REMEMBERED_SECONDS = 7 * 24 * 3600
 _PAGE = 500
 
 
-def open_log(session: Session, path: Path, types: MessageTypes, durability: Literal["durable", "fast"]) -> LogState:
+def open_log(
+    session: SQLiteSession, path: Path, types: MessageTypes, durability: Literal["durable", "fast"]
+) -> LogState:
     """Make or check the tables, check the newest events, and read the state.
 
     Raises:
@@ -43,17 +45,17 @@ def open_log(session: Session, path: Path, types: MessageTypes, durability: Lite
         raise CorruptionError(str(path), damage_in(error) or f"{type(error).__name__}: {error}") from None
 
 
-def _read_state(session: Session, types: MessageTypes) -> LogState:
+def _read_state(session: SQLiteSession, types: MessageTypes) -> LogState:
     session.transact(lambda: _complete_and_register(session, types))
     reading = statements("sqlite_reading.sql")
     numbered = StoredTypes(session.run(reading["select_types"]), types)
     head = int(session.run(reading["select_last_position"])[0][0])
-    reader = LogReader(session.run, numbered, types, lambda: head)
+    reader = LogReader(session, numbered, types, lambda: head)
     checksum = _check_end(session, reader, head)
     return LogState(session, numbered, head, checksum)
 
 
-def _is_empty(session: Session, path: Path) -> bool:
+def _is_empty(session: SQLiteSession, path: Path) -> bool:
     """Tell whether the tables have to be made; refuse a file that belongs to something else."""
     schema = statements("sqlite_schema.sql")
     try:
@@ -73,7 +75,7 @@ def _is_empty(session: Session, path: Path) -> bool:
     return False
 
 
-def _create(session: Session) -> None:
+def _create(session: SQLiteSession) -> None:
     schema = statements("sqlite_schema.sql")
     for name, text in schema.items():
         if name.startswith("create_"):
@@ -81,7 +83,7 @@ def _create(session: Session) -> None:
     session.run(schema["insert_version"], (str(VERSION),))
 
 
-def _complete_and_register(session: Session, types: MessageTypes) -> None:
+def _complete_and_register(session: SQLiteSession, types: MessageTypes) -> None:
     schema = statements("sqlite_schema.sql")
     if ("key",) not in session.run(schema["columns_of_dead_letters"]):
         session.run(schema["add_key_to_dead_letters"])
@@ -95,7 +97,7 @@ def _complete_and_register(session: Session, types: MessageTypes) -> None:
     session.named("forget_commands", round((time() - _REMEMBERED_SECONDS) * MICROSECONDS))
 
 
-def _check_end(session: Session, reader: LogReader, head: int) -> bytes:
+def _check_end(session: SQLiteSession, reader: LogReader, head: int) -> bytes:
     """Check the events of the last commit, and that nobody has seen more than there is; return the last checksum."""
     reading = statements("sqlite_reading.sql")
     furthest = session.run(reading["select_furthest"])[0][0]

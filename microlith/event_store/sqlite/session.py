@@ -1,6 +1,4 @@
-"""The writing connection: statements, and transactions that end in one of three ways.
-
-Done; certainly not done; unknown. Which it was is said once, here.
+"""The writing connection of a SQLite store.
 
 Belongs to the writer's thread.
 """
@@ -8,76 +6,54 @@ Belongs to the writer's thread.
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from microlith.errors import StoreError
-from microlith.event_store.sqlite.connection import Phase, judge
-from microlith.event_store.sqlite.statements import rows_of, statements
+from microlith.event_store.database.session import Session, ValueRefused, WriteFailed
+from microlith.event_store.sqlite.connection import Phase, judge, press
+from microlith.event_store.sqlite.dialect import DIALECT
 
 T = TypeVar("T")
 
-_WRITING = "sqlite_writing.sql"
-_MOST_ROWS = 256
 
-
-class WriteFailed(Exception):  # noqa: N818 (internal: carries an error across the writer's thread)
-    """A transaction did not happen, or perhaps did.
-
-    Attributes:
-        error: What to tell whoever handed in the messages.
-        usable: Whether the connection may write again.
-    """
-
-    def __init__(self, error: StoreError, *, usable: bool) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.usable = usable
-
-
-class Session:
+class SQLiteSession(Session):
     """The one connection that writes.
+
+    Each step of a statement gives up Python's lock and may wait a long time to get it back: one statement for many rows
+    is worth a lot.
 
     Attributes:
         connection: The connection.
-        before: Done before each transaction, such as keeping new keys; None: nothing.
     """
 
+    dialect = DIALECT
+
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        super().__init__()
         self.connection = connection
-        self.before: Callable[[], None] | None = None
         self._path = path
-        self._sql = statements(_WRITING)
 
     def run(self, text: str, values: Sequence[Any] = ()) -> list[Any]:
         """Run one statement and return its rows."""
         return self.connection.execute(text, values).fetchall()
 
-    def named(self, name: str, *values: Any) -> list[Any]:
-        """Run a statement of sqlite_writing.sql and return its rows."""
-        return self.connection.execute(self._sql[name], values).fetchall()
+    def press(self, durability: Literal["durable", "fast"]) -> None:
+        """Set how hard the next commits are pressed onto the disk."""
+        press(self.connection, durability)
 
-    def insert(self, name: str, values: list[Any], columns: int) -> None:
-        """Insert many rows, given as one flat list, in as few statements as possible.
+    def attempt(self, work: Callable[[], None]) -> None:
+        """Do something that may be refused: SQLite then undoes the one statement."""
+        try:
+            work()
+        except sqlite3.IntegrityError as error:
+            raise ValueRefused(str(error)) from error
 
-        Each step of a statement gives up Python's lock and may wait a long time to get it back; the number of rows in
-        a statement is a power of two, so that few statements are ever prepared.
-        """
-        execute = self.connection.execute
-        start, left = 0, len(values) // columns
-        while left:
-            rows = min(_MOST_ROWS, 1 << left.bit_length() - 1)
-            end = start + rows * columns
-            execute(rows_of(_WRITING, name, rows, columns), values[start:end])
-            start, left = end, left - rows
+    def is_broken_by(self, error: Exception) -> bool:
+        """Tell the database's own failures from those of an author's code."""
+        return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
 
-    def transact(self, work: Callable[[], T]) -> T:
-        """Do something in one transaction.
-
-        Raises:
-            WriteFailed: It was rolled back, or its commit went wrong.
-            sqlite3.IntegrityError: A unique value was not; it was rolled back.
-            Exception: Whatever `work` raised; it was rolled back.
-        """
+    def transact(self, work: Callable[[], T], *, once: bool = False) -> T:
+        """Do something in one transaction."""
+        del once
         if self.before is not None:
             self.before()
         try:
@@ -86,9 +62,9 @@ class Session:
             raise self._failed(error, "begin") from error
         try:
             result = work()
-        except sqlite3.IntegrityError:
+        except sqlite3.IntegrityError as error:
             self._roll_back()
-            raise
+            raise ValueRefused(str(error)) from error
         except sqlite3.Error as error:
             raise self._failed(error, "write") from error
         except BaseException:

@@ -1,414 +1,118 @@
-"""The writer: one thread, one connection, many callers' writes in one commit.
+"""The writer of a SQLite store: what it opens, and how it leaves nothing of the erased in the file.
 
-The thread commits what was handed over together, and tells all callers with one call into their loop, in the order of
-the commit. A failed commit ends all writing: what became of it is unknown, and it is never tried again. After a failure
-that was definite, such as a full disk, writing goes on.
-
-Reads nothing for others; see `reading`.
+A file that was begun without personal fields may have older bytes in free pages: it is written anew once, by the first
+erasure. From then on, what is deleted is overwritten at once.
 """
 
-import asyncio
 import sqlite3
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
-from contextlib import suppress
-from itertools import repeat
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
 
-from microlith.errors import StoreError, StoreUnavailableError, UnknownOutcomeError
-from microlith.event_store.event_copy import EventCopy
-from microlith.event_store.protocol import Committed, Projecting
-from microlith.event_store.sqlite.batch import Batch, LookUpIdsError, Recording, Write
-from microlith.event_store.sqlite.connection import connect_writer, judge, make_file, press
-from microlith.event_store.sqlite.handover import HandOver
-from microlith.event_store.sqlite.keys import SQLiteKeys
+from microlith.event_store.database.state import LogState
+from microlith.event_store.database.statements import statements
+from microlith.event_store.database.writer import Durability, Writer
+from microlith.event_store.protocol import Projecting
+from microlith.event_store.sqlite.connection import connect_writer, judge, make_file
+from microlith.event_store.sqlite.keys import SQLiteKeys, cut_off, keys_path
 from microlith.event_store.sqlite.mark import Mark
 from microlith.event_store.sqlite.opening import open_log
-from microlith.event_store.sqlite.overwriting import clean_up, close_keys, open_keys
-from microlith.event_store.sqlite.projecting import ProjectionRaisedError, Projections, Stopped
-from microlith.event_store.sqlite.reading import LogReader
-from microlith.event_store.sqlite.restoring import Restoring
-from microlith.event_store.sqlite.session import Session, WriteFailed
-from microlith.event_store.sqlite.state import LogState
+from microlith.event_store.sqlite.session import SQLiteSession
+from microlith.privacy.keys import KeyRing
 from microlith.serialization import MessageTypes
 
-T = TypeVar("T")
-Durability = Literal["durable", "fast"]
-Writable = Recording | Write
-Outcome = Committed | StoreError
-
-WAITING_LIMIT = 100_000
-_MOST_WRITES = 1000
-_MOST_BYTES = 8 * 1024 * 1024
+_KEYS = "keys"
+_OVERWRITTEN = "overwritten"
 
 
-class Job(Generic[T]):
-    """Something to do on the writer's thread, in its turn."""
+class SQLiteWriter(Writer):
+    """The thread that writes a file.
 
-    __slots__ = ("future", "work")
-
-    def __init__(self, work: Callable[[], T]) -> None:
-        self.work = work
-        self.future: Future[T] = Future()
-
-
-class Writer:
-    """The thread that writes. The attributes belong to the thread; others may look, once it has started.
-
-    Attributes:
-        failure: Why it stopped writing for good.
-        session: Its connection.
-        state: What it knows of the log.
-        projections: The projections.
-        commits: How many commits of writes were begun.
-        watching: What is called on the loop after commits that appended events.
+    Args:
+        path: The file.
+        types: The application's message types.
+        durability: How hard commits are pressed onto the disk.
     """
 
-    session: Session
-    state: LogState
-    projections: Projections
-    _mark: Mark
+    session: SQLiteSession
 
     def __init__(self, path: Path, types: MessageTypes, durability: Durability) -> None:
-        self.failure: StoreError | None = None
-        self.watching: list[Callable[[], None]] = []
-        self.commits = 0
+        super().__init__(types, durability)
         self._path = path
-        self._types = types
-        self._durability = durability
-        self._loop = asyncio.get_running_loop()
-        self._items: HandOver[Writable | Job[Any]] = HandOver(self._loop)
-        self._thread: threading.Thread | None = None
-        self._giving_up = False
-        self._stopping = False
-        self._closed = False
-        self._ended = False
-        self._unwritten: list[Write] = []
+        self._connection: sqlite3.Connection | None = None
+        self._mark: Mark | None = None
         self._keys: SQLiteKeys | None = None
 
-    @property
-    def waiting(self) -> int:
-        """How many writes wait for their turn."""
-        return self._items.waiting
-
-    async def start(self, projections: Sequence[Projecting]) -> None:
-        """Start the thread; return when the log is open and the projections are up to date."""
-        opened: Future[None] = Future()
-        self._thread = threading.Thread(
-            target=self._run, args=(opened, projections), name="microlith-event-store", daemon=True
-        )
-        self._thread.start()
-        try:
-            await asyncio.wrap_future(opened)
-        except BaseException:
-            self._giving_up = True
-            await self.stop()
-            raise
-
-    async def stop(self) -> None:
-        """Finish what waits, close the connection and end the thread."""
-        if self._thread is None:
-            return
-        if not self._closed:
-            stopped = asyncio.wrap_future(self.submit(self._stop))
-            self._closed = True
-            await asyncio.wait([stopped])
-            if not stopped.cancelled():
-                # A settlement that cannot be written now is handled again after the next start: that is its promise.
-                stopped.exception()
-        self._thread.join()
-
-    def record(self, recording: Recording) -> None:
-        """Queue one message to be recorded."""
-        if self._closed or self.failure is not None:
-            self._tell([recording], self._refusal())
-        else:
-            self._items.put(recording)
-
-    def put(self, write: Write) -> None:
-        """Queue a unit, or a settlement that nobody waits for."""
-        if self._closed or self.failure is not None:
-            self._tell([write], self._refusal())
-        elif write.done is None:
-            self._items.put_patiently(write)
-        else:
-            self._items.put(write)
-
-    def submit(self, work: Callable[[], T]) -> "Future[T]":
-        """Queue something to do on the thread, after the writes before it."""
-        job = Job(work)
-        if self._closed:
-            job.future.set_exception(self._refusal())
-            return job.future
-        self._items.put_at_once(job)
-        if self._ended:  # the thread ended just now, and will not look again
-            self._refuse_all()
-        return job.future
-
-    async def do(self, work: Callable[[], T]) -> T:
-        """Do something on the thread and return what it returns."""
-        return await asyncio.wrap_future(self.submit(work))
-
-    # From here on, on the thread.
-
-    def restore(self, copies: Iterable[EventCopy]) -> int:
-        """Append copies of events, all or none, and bring the projections up to them, inside a job; return how many.
+    def sweep(self) -> None:
+        """Drop snapshots and what nobody declares any more, and leave no deleted byte in the file or its log.
 
         Raises:
-            RestoreError: One does not continue the log; nothing was written.
+            StoreUnavailableError: Another program has the file open.
         """
-        self.settle_left_over()
-        restoring = Restoring(self.session, self.state, self._types)
-        try:
-            restoring.run(copies)
-        except WriteFailed as failed:
-            self._note(failed)
-            raise failed.error from failed
-        self._mark.note(self.state.head, self.state.sequence)
-        reader = LogReader(self.session.run, self.state.numbered, self._types, lambda: self.state.head)
-        try:
-            self.projections.catch_up(reader, lambda: False)
-        except WriteFailed as failed:  # nothing may be folded after a gap; the next opening catches up
-            self.failure = failed.error
-            raise failed.error from failed
-        return restoring.count
+        session = self.session
+        session.transact(self._drop)
+        if not session.named("select_meta", _OVERWRITTEN):
+            session.run(statements("sqlite_writing.sql")["write_anew"])
+            session.transact(lambda: session.named("insert_meta", _OVERWRITTEN, "1"))
+        cut_off(session.connection, self._path)
 
-    def transact(self, work: Callable[[], T]) -> T:
-        """Run something as one transaction, inside a job."""
-        self.settle_left_over()
-        try:
-            return self.session.transact(work)
-        except WriteFailed as failed:
-            self._note(failed)
-            raise failed.error from failed
+    def _open(self, projections: Sequence[Projecting]) -> None:
+        new = make_file(self._path)
+        self._connection = connect_writer(self._path)
+        self._mark = Mark(self._path)
+        if new:
+            self._mark.forget()
+        self.session = SQLiteSession(self._connection, self._path)
+        self.state = open_log(self.session, self._path, self._types, self._durability)
+        self._mark.check(self.state.head, self.state.sequence)
+        self._keys = open_keys(self.session, self.state, self._path, self._types)
+        self._project(projections, unfinished=self._keys is not None and self._keys.unfinished)
 
-    def lightly(self, work: Callable[[], None]) -> None:
-        """Do transactions that a power cut may take, as long as it takes them in order, inside a job."""
-        self.settle_left_over()
-        press(self.session.connection, "fast")
-        try:
-            work()
-        except WriteFailed as failed:
-            self._note(failed)
-            raise failed.error from failed
-        finally:
-            press(self.session.connection, self._durability)
-
-    def settle_left_over(self) -> None:
-        """Write the settlements that could not be written before.
-
-        Raises:
-            StoreError: They still cannot.
-        """
-        if self.failure is not None:
-            raise self._refusal()
-        if self._unwritten:
-            writes, self._unwritten = self._unwritten, []
-            try:
-                self._transact_writes(writes)
-            except WriteFailed as failed:
-                self._note(failed)
-                self._keep_unwritten(writes)
-                raise failed.error from failed
-
-    def _run(self, opened: "Future[None]", projections: Sequence[Projecting]) -> None:
-        try:
-            new = make_file(self._path)
-            connection = connect_writer(self._path)
-            self._mark = Mark(self._path)
-        except Exception as error:  # noqa: BLE001 (handed to whoever waits for the opening)
-            opened.set_exception(self._meaning(error))
-            self._refuse_all()
-            return
-        try:
-            if new:
-                self._mark.forget()
-            self._open(connection, opened, projections)
-            while not self._stopping:
-                self._work_off(self._items.take())
-        except BaseException as error:
-            self.failure = self.failure or UnknownOutcomeError(f"{type(error).__name__}: {error}")
-            raise
-        finally:
-            self._refuse_all()
-            with suppress(RuntimeError):  # the loop was closed under the store: there is nobody left to tell
-                self._loop.call_soon_threadsafe(self._refuse_gathered)
-            connection.close()
-            close_keys(self._keys, self._types)
+    def _leave(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        if self._keys is not None:
+            self._types.keys = None
+            self._keys.close()
+        if self._mark is not None:
             self._mark.close()
 
-    def _open(self, connection: sqlite3.Connection, opened: "Future[None]", projections: Sequence[Projecting]) -> None:
-        try:
-            self.session = Session(connection, self._path)
-            self.state = open_log(self.session, self._path, self._types, self._durability)
-            self._mark.check(self.state.head, self.state.sequence)
-            self._keys = open_keys(self.session, self.state, self._path, self._types)
-            self.projections = Projections(self.session, projections)
-            self.session.transact(self.projections.prepare)
-            head = self.state.head
-            reader = LogReader(self.session.run, self.state.numbered, self._types, lambda: head)
-            if self._keys is not None and self._keys.unfinished:
-                clean_up(self.session, self.projections, reader, self._path, lambda: self._giving_up)
-            self.projections.catch_up(reader, lambda: self._giving_up)
-        except Exception as error:  # noqa: BLE001 (handed to whoever waits for the opening)
-            self._stopping = True
-            opened.set_exception(self._meaning(error))
-        else:
-            if opened.set_running_or_notify_cancel():
-                opened.set_result(None)
-
     def _meaning(self, error: Exception) -> Exception:
-        if isinstance(error, WriteFailed):
-            return error.error
-        if isinstance(error, sqlite3.Error):
-            return judge(error, "begin", self._path)[0]
-        return error
+        return judge(error, "begin", self._path)[0] if isinstance(error, sqlite3.Error) else error
 
-    def _work_off(self, items: Sequence[Writable | Job[Any]]) -> None:
-        """Commit writes together, up to a limit; do jobs in between."""
-        writes: list[Writable] = []
-        size = 0
-        for item in items:
-            if isinstance(item, Job):
-                self._commit(writes)
-                writes, size = [], 0
-                self._do(item)
-                self._items.note_taken(1)
-                continue
-            writes.append(item)
-            size += len(item[0][2]) if isinstance(item, tuple) else sum([len(message[2]) for message in item.messages])
-            if len(writes) >= _MOST_WRITES or size > _MOST_BYTES:
-                self._commit(writes)
-                writes, size = [], 0
-        self._commit(writes)
+    def _noted(self) -> None:
+        if self._mark is not None:
+            self._mark.note(self.state.head, self.state.sequence)
 
-    def _do(self, job: Job[Any]) -> None:
-        if not job.future.set_running_or_notify_cancel():
-            return
-        try:
-            job.future.set_result(job.work())
-        except StopIteration as error:  # which no future takes
-            job.future.set_exception(RuntimeError(f"StopIteration: {error}"))
-        except Exception as error:  # noqa: BLE001 (handed to whoever waits for the job)
-            job.future.set_exception(error)
-
-    def _commit(self, fresh: list[Writable]) -> None:
-        """Write many in one transaction, and tell everybody."""
-        if not fresh:
-            return
-        self._items.note_taken(len(fresh))
-        self.commits += 1
-        if self.failure is not None:
-            self._tell(fresh, self._refusal())
-            return
-        writes: list[Writable] = [*self._unwritten, *fresh]
-        head = self.state.head
-        self._unwritten = []
-        try:
-            outcomes = self._transact_writes(writes)
-        except WriteFailed as failed:
-            self._note(failed)
-            self._tell(writes, failed.error)
-            self._keep_unwritten(writes)
-        except BaseException as error:  # whatever it is, nobody may be left waiting
-            self.failure = UnknownOutcomeError(f"{type(error).__name__}: {error}")
-            self._tell(writes, self.failure)
-            raise
-        else:
-            self._tell(writes, outcomes)
-            if self.watching and self.state.head > head:
-                self._tell_watching()
-
-    def _tell_watching(self) -> None:
-        with suppress(RuntimeError):  # the loop was closed under the store: there is nobody left to tell
-            for grown in self.watching:
-                self._loop.call_soon_threadsafe(grown)
-
-    def _transact_writes(self, writes: Sequence[Writable]) -> list[Outcome]:
-        try:
-            return self._try_writes(writes, None)
-        except (sqlite3.IntegrityError, LookUpIdsError, ProjectionRaisedError):
-            messages = [one for item in writes for one in (item[:1] if isinstance(item, tuple) else item.messages)]
-            return self._try_writes(writes, [message[0].message_id for message in messages])
-
-    def _try_writes(self, writes: Sequence[Writable], suspects: Sequence[str] | None) -> list[Outcome]:
-        batch = Batch(self.session, self.state, self._types, suspects=suspects)
-
-        def work() -> tuple[list[Outcome], Stopped]:
-            batch.look_up()
-            record, add = batch.record, batch.add
-            outcomes = [record(item[0]) if isinstance(item, tuple) else add(item) for item in writes]
-            batch.write()
-            if not batch.events:
-                return outcomes, {}
-            return outcomes, self.projections.apply(batch.events, carefully=suspects is not None)
-
-        outcomes, stopped = self.session.transact(work)
-        batch.adopt()
-        self._mark.note(self.state.head, self.state.sequence)
-        if batch.events:
-            self.projections.adopt(self.state.head, stopped)
-        return outcomes
-
-    def _keep_unwritten(self, writes: Sequence[Writable]) -> None:
-        """Keep the settlements of a batch that certainly failed, to be written with the next."""
-        if self.failure is None:
-            self._unwritten = [item for item in writes if isinstance(item, Write) and item.done is None]
-            if len(self._unwritten) > WAITING_LIMIT:
-                self.failure = StoreUnavailableError(f"{len(self._unwritten)} settlements could not be written")
-
-    def _note(self, failed: WriteFailed) -> None:
-        if not failed.usable:
-            self.failure = failed.error
-
-    def _stop(self) -> None:
-        self._stopping = True
-        if self.failure is None:
-            self.settle_left_over()
-
-    def _refuse_all(self) -> None:
-        """Leave nobody waiting."""
-        self._closed = self._ended = True
-        for item in self._items.take_left_over():
-            if not isinstance(item, Job):
-                self._tell([item], self._refusal())
-            elif item.future.set_running_or_notify_cancel():
-                item.future.set_exception(self._refusal())
-
-    def _refuse_gathered(self) -> None:
-        """Refuse what had not been handed over when the thread ended. On the loop."""
-        self._items.hand_over()
-        self._refuse_all()
-
-    def _refusal(self) -> StoreError:
-        """Build the error for a write that comes too late: it certainly did not happen."""
-        if self.failure is None:
-            return StoreUnavailableError("it is closed", hint="Send while the application runs.")
-        return StoreUnavailableError(
-            f"it stopped writing after an error: {self.failure}",
-            hint="Restart; the store is checked when it is opened.",
-        )
-
-    def _tell(self, writes: Sequence[Writable], outcomes: Sequence[Outcome] | StoreError) -> None:
-        """Tell everybody what became of their writes, with one call into the loop."""
-        try:
-            self._loop.call_soon_threadsafe(_deliver, self._loop, writes, outcomes)
-        except RuntimeError:  # the loop was closed under the store: there is nobody left to tell
-            self._stopping = True
+    def _drop(self) -> None:
+        """Drop the snapshots, and the rows of projections that are no longer there: they could not be built anew."""
+        self.session.named("delete_snapshots")
+        self.projections.drop_undeclared()
 
 
-def _deliver(
-    loop: asyncio.AbstractEventLoop, writes: Sequence[Writable], outcomes: Sequence[Outcome] | StoreError
-) -> None:
-    for item, outcome in zip(writes, repeat(outcomes) if isinstance(outcomes, StoreError) else outcomes, strict=False):
-        done = item[1] if isinstance(item, tuple) else item.done
-        if done is not None:
-            try:
-                if isinstance(outcome, Committed):
-                    done(outcome, None)
-                else:
-                    done(None, outcome)
-            except Exception as raised:  # noqa: BLE001 (one caller's fault must not keep the others from being told)
-                loop.call_exception_handler({"message": "a caller of the event store failed", "exception": raised})
+def open_keys(session: SQLiteSession, state: LogState, path: Path, types: MessageTypes) -> SQLiteKeys | None:
+    """Open the keys of a store, where it has personal fields or once had; `types` then seals and opens with them.
+
+    Raises:
+        KeysLostError: The store has sealed fields, and their keys are not there.
+    """
+    found = session.named("select_meta", _KEYS)
+    place = keys_path(path)
+    if not (types.personal or found or place.exists()):
+        return None
+    keys = SQLiteKeys(place, expected=bytes.fromhex(found[0][0]) if found else None)
+    try:
+        if not found:
+            session.transact(lambda: _link(session, state, keys))
+        session.run(statements("sqlite_keys.sql")["overwrite"])
+    except BaseException:
+        keys.close()
+        raise
+    types.keys = ring = KeyRing(keys)
+    session.before = ring.keep
+    return keys
+
+
+def _link(session: SQLiteSession, state: LogState, keys: SQLiteKeys) -> None:
+    session.named("insert_meta", _KEYS, keys.id.hex())
+    if state.head < 0 and not state.sequence:
+        session.named("insert_meta", _OVERWRITTEN, "1")

@@ -8,14 +8,14 @@ import threading
 import pytest
 
 from microlith.errors import CorruptionError, StoreUnavailableError, UnknownOutcomeError
+from microlith.event_store.database.codec import NO_CHECKSUM, ChainCheck, chained
+from microlith.event_store.database.handover import HandOver
+from microlith.event_store.database.statements import statements
 from microlith.event_store.records import StoredType
 from microlith.event_store.sqlite import connection, mark
-from microlith.event_store.sqlite.codec import NO_CHECKSUM, ChainCheck, chained
 from microlith.event_store.sqlite.connection import judge
-from microlith.event_store.sqlite.handover import HandOver
 from microlith.event_store.sqlite.mark import Mark
-from microlith.event_store.sqlite.session import Session
-from microlith.event_store.sqlite.statements import statements
+from microlith.event_store.sqlite.session import SQLiteSession
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def session(tmp_path):
     for name, text in statements("sqlite_schema.sql").items():
         if name.startswith("create_"):
             database.execute(text)
-    yield Session(database, tmp_path / "events.db")
+    yield SQLiteSession(database, tmp_path / "events.db")
     database.close()
 
 

@@ -16,14 +16,14 @@ from pydantic_core import to_json
 
 from microlith.envelope import Envelope
 from microlith.errors import PositionConflictError, StoreError
+from microlith.event_store.database import scheduling
+from microlith.event_store.database.codec import chained, row_crc
+from microlith.event_store.database.letter_plan import LetterPlan
+from microlith.event_store.database.session import Session
+from microlith.event_store.database.state import LogState
 from microlith.event_store.protocol import Committed, Done, Place, RecordedEvent, Settlement
 from microlith.event_store.records import MICROSECONDS, AppendedEvent, StoredType, write_facts
 from microlith.event_store.snapshot import Snapshot
-from microlith.event_store.sqlite import scheduling
-from microlith.event_store.sqlite.codec import chained, row_crc
-from microlith.event_store.sqlite.letter_plan import LetterPlan
-from microlith.event_store.sqlite.session import Session
-from microlith.event_store.sqlite.state import LogState
 from microlith.serialization import MessageTypes
 
 

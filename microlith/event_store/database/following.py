@@ -6,16 +6,17 @@ after a power cut the log may be ahead of it, never behind, and what is missing 
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
 from microlith.errors import HandlerFailedError
+from microlith.event_store.database.projecting import Standing
+from microlith.event_store.database.reading import LogReader, Look
+from microlith.event_store.database.rebuilding import Pin, rebuild
+from microlith.event_store.database.writer import Writer
 from microlith.event_store.projecting import Reached
 from microlith.event_store.recorded_event import RecordedEvent
-from microlith.event_store.sqlite.projecting import Standing
-from microlith.event_store.sqlite.reading import LogReader, Readers
-from microlith.event_store.sqlite.rebuilding import rebuild
-from microlith.event_store.sqlite.writer import Writer
 
 TURN_SECONDS = 0.002
 """How long writes may have to wait for such a projection."""
@@ -25,7 +26,7 @@ _FEW = 50
 """Events that are read on the loop; a thread would take longer to be called."""
 
 
-async def advance(name: str, writer: Writer, reader: LogReader, limit: int) -> Reached:
+async def advance(name: str, writer: Writer, reader: LogReader, limit: int, look: Look) -> Reached:
     """Fold the next events, as many as one page holds, turn by turn.
 
     Raises:
@@ -35,10 +36,8 @@ async def advance(name: str, writer: Writer, reader: LogReader, limit: int) -> R
     standing = writer.projections.standing(name)
     behind = writer.state.head - standing.checkpoint
     if standing.outdated is None and behind > 0 and standing.error is None and not standing.projecting.inline:
-        if behind > _FEW:
-            events = await asyncio.to_thread(_page, reader, standing, limit)
-        else:
-            events = reader.all(standing.checkpoint, limit)
+        read = _page if behind > _FEW else _few
+        events = await look(read, reader, standing, limit, many=behind > _FEW)
         while events:
             before = writer.commits
             events = await writer.do(partial(_turn, writer, standing, events))
@@ -47,14 +46,14 @@ async def advance(name: str, writer: Writer, reader: LogReader, limit: int) -> R
     return Reached(standing.checkpoint, standing.error)
 
 
-async def replace_outdated(name: str, writer: Writer, reader: LogReader, readers: Readers) -> None:
+async def replace_outdated(name: str, writer: Writer, reader: LogReader, pin: Callable[[], Pin]) -> None:
     """Build the rows of a changed projection anew while the old ones serve; if that fails they go on serving."""
     projections = writer.projections
     standing = projections.standing(name)
     if standing.outdated is None or standing.error is not None:
         return
     try:
-        await rebuild(name, writer, reader, readers, lambda _done, _total: None)
+        await rebuild(name, writer, reader, pin(), lambda _done, _total: None)
     except HandlerFailedError as error:
         why = str(error)
         await writer.do(lambda: writer.transact(lambda: projections.keep_outdated(name, why)))
@@ -74,6 +73,10 @@ async def note_reached(name: str, writer: Writer, checkpoint: int, error: str | 
         standing.checkpoint, standing.error = checkpoint, error
 
     await writer.do(note)
+
+
+def _few(reader: LogReader, standing: Standing, limit: int) -> list[RecordedEvent]:
+    return reader.all(standing.checkpoint, limit)
 
 
 def _page(reader: LogReader, standing: Standing, limit: int) -> list[RecordedEvent]:

@@ -1,23 +1,20 @@
-"""Reading: a few read-only connections, and the log as events.
+"""Reading: the log as events, and what lends connections to those who read.
 
-Every read is one short statement, so no transaction is ever left open and the write-ahead log can always shrink.
-Any thread may read; two threads never share a connection at the same time.
+Every read is one short statement, so no transaction is ever left open. Any thread may read; two threads never share a
+connection at the same time.
 
 Serves nothing that does not match its checksum.
 """
 
 import os
-import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from pydantic_core import to_json
 
 from microlith.errors import CorruptionError, StoreUnavailableError
-from microlith.event_store.protocol import DeadLetter, KeyedLetters, RecordedEvent
-from microlith.event_store.records import Decoding, StoredEvent
-from microlith.event_store.sqlite.codec import (
+from microlith.event_store.database.codec import (
     ChainCheck,
     StoredTypes,
     damaged,
@@ -26,13 +23,23 @@ from microlith.event_store.sqlite.codec import (
     missing,
     read_events,
 )
-from microlith.event_store.sqlite.connection import connect_reader, damage_in
-from microlith.event_store.sqlite.rows import Run
-from microlith.event_store.sqlite.statements import statements
+from microlith.event_store.database.dialect import Dialect
+from microlith.event_store.database.session import Source
+from microlith.event_store.database.statements import statements
+from microlith.event_store.protocol import DeadLetter, KeyedLetters, RecordedEvent
+from microlith.event_store.records import Decoding, StoredEvent
 from microlith.event_store.unit import arrival_mark
 from microlith.serialization import MessageTypes
 
-_IDLE = 8
+T = TypeVar("T")
+
+
+class Look(Protocol):
+    """Has something read, by whoever may wait for the database."""
+
+    async def __call__(self, read: Callable[..., T], /, *arguments: Any, many: bool = False) -> T:
+        """Return what `read` returns; `many`: it takes longer than a few rows."""
+        ...
 
 
 class ForkedError(StoreUnavailableError):
@@ -45,67 +52,56 @@ class ForkedError(StoreUnavailableError):
         )
 
 
-class Readers:
-    """Read-only connections, lent one statement at a time."""
+class Readers(ABC):
+    """Connections that only read, lent one statement at a time. Belong to the process that made them.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Attributes:
+        dialect: The dialect of the database.
+    """
+
+    dialect: Dialect
+
+    def __init__(self) -> None:
         self._pid = os.getpid()
-        self._idle: list[sqlite3.Connection] = []
         self._closed = False
+        self._sql = statements(f"{self.dialect.name}_reading.sql")
 
+    @abstractmethod
     def run(self, text: str, values: Sequence[Any] = ()) -> list[Any]:
         """Run one statement and return its rows.
 
         Raises:
-            CorruptionError: The file is damaged where it was read.
+            CorruptionError: The database is damaged where it was read.
             StoreUnavailableError: The store is closed.
+            ForkedError: This process is a fork.
         """
-        connection = self.borrow()
-        try:
-            return connection.execute(text, values).fetchall()
-        except (sqlite3.Error, UnicodeDecodeError) as error:
-            damage = damage_in(error)
-            if damage is None:
-                raise
-            raise CorruptionError(str(self._path), damage) from None
-        finally:
-            self.give_back(connection)
+        ...
 
-    def borrow(self) -> sqlite3.Connection:
-        """Take a connection; give it back soon."""
+    def named(self, name: str, *values: Any) -> list[Any]:
+        """Run a statement of the file for reading and return its rows."""
+        return self.run(self._sql[name], values)
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close them all; one that is lent is closed when it comes back. Safe to call twice."""
+        ...
+
+    def _check(self) -> None:
         if os.getpid() != self._pid:
             raise ForkedError(self._pid)
         if self._closed:
             raise StoreUnavailableError("it is closed", hint="Read while the application runs.")
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return connect_reader(self._path)
-
-    def give_back(self, connection: sqlite3.Connection) -> None:
-        """Return a connection."""
-        if self._closed or len(self._idle) >= _IDLE:
-            connection.close()
-        else:
-            self._idle.append(connection)
-
-    def close(self) -> None:
-        """Close them all; one that is lent is closed when it comes back."""
-        self._closed = True
-        while self._idle:
-            self._idle.pop().close()
 
 
 class LogReader:
     """The log as events, checked."""
 
-    def __init__(self, run: Run, numbered: StoredTypes, types: MessageTypes, head: Callable[[], int]) -> None:
-        self._run = run
+    def __init__(self, source: Source, numbered: StoredTypes, types: MessageTypes, head: Callable[[], int]) -> None:
+        self._run = source.run
         self._numbered = numbered
         self._decoding = Decoding(types)
         self._head = head
-        self._sql = statements("sqlite_reading.sql")
+        self._sql = statements(f"{source.dialect.name}_reading.sql")
 
     def forget(self) -> None:
         """Forget the message that was decoded last."""
@@ -230,14 +226,14 @@ class LogReader:
         return [KeyedLetters._make(row) for row in self._run(self._sql["select_keyed_letters"], ())]
 
     def check_structure(self) -> None:
-        """Check the file itself: its pages, and that every index says what its table says.
+        """Check what holds the log itself, as far as the database can.
 
         Raises:
-            CorruptionError: Quotes what SQLite found first.
+            CorruptionError: Quotes what the database found first.
         """
-        found = self._run("PRAGMA integrity_check(1)", ())[0][0]
+        found = self._run(self._sql["check_structure"], ())[0][0]
         if found != "ok":
-            raise CorruptionError("the database file", str(found))
+            raise CorruptionError("the database", str(found))
 
     def _events(self, rows: Sequence[tuple[int, int, bytes, bytes, int]]) -> list[RecordedEvent]:
         return read_events([row[0] for row in rows], [row[1:] for row in rows], self._numbered, self._decoding)

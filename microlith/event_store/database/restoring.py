@@ -6,7 +6,6 @@ is kept every few hundred events, so that the next opening has little to walk.
 Runs on the writer's thread; handlers are not told, see `Writer.restore`.
 """
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -14,11 +13,11 @@ from typing import Any
 from pydantic_core import to_json
 
 from microlith.event_store.copies import EventCopy, RestoreError, write_head
+from microlith.event_store.database.codec import chained, row_crc
+from microlith.event_store.database.session import Session, ValueRefused
+from microlith.event_store.database.state import LogState
 from microlith.event_store.memory_copies import check_stream_position, duplicate
 from microlith.event_store.records import StoredType
-from microlith.event_store.sqlite.codec import chained, row_crc
-from microlith.event_store.sqlite.session import Session
-from microlith.event_store.sqlite.state import LogState
 from microlith.serialization import MessageTypes
 
 _PAGE = 512
@@ -49,7 +48,7 @@ class Restoring:
             RestoreError: Names the first that does not continue the log; nothing was written.
         """
         try:
-            self._session.transact(lambda: self._write(iter(copies)))
+            self._session.transact(lambda: self._write(iter(copies)), once=True)
         except BaseException:
             for stored in self._new_types:
                 self._state.numbered.forget(stored)
@@ -80,8 +79,8 @@ class Restoring:
         self._checksum = chained(self._checksum, parts)
         values[-2] = self._checksum
         try:
-            self._session.insert("insert_events", values, 6)
-        except sqlite3.IntegrityError:
+            self._session.attempt(lambda: self._session.insert("insert_events", values, 6))
+        except ValueRefused:
             raise self._first_duplicate(page) from None
 
     def _stored(self, copy: EventCopy) -> StoredType:

@@ -1,4 +1,4 @@
-"""Schedules of a SQLite event store: read, cancelled, and noted when they could not be sent.
+"""Schedules of an event store in a database: read, cancelled, and noted when they could not be sent.
 
 A row looks like a command's: a head with the facts, the payload, a checksum over both. Where an event's head has its
 stream and the position in it, this one has the name and the moment it is due.
@@ -11,13 +11,12 @@ from typing import Any
 
 from microlith.envelope import Envelope
 from microlith.errors import CorruptionError
+from microlith.event_store.database.batch import storable
+from microlith.event_store.database.codec import StoredTypes, is_sound
+from microlith.event_store.database.reading import Readers
+from microlith.event_store.database.writer import Writer
 from microlith.event_store.records import MICROSECONDS, Decoding, StoredEvent
 from microlith.event_store.schedule import Schedule, Turn
-from microlith.event_store.sqlite.batch import storable
-from microlith.event_store.sqlite.codec import StoredTypes, is_sound
-from microlith.event_store.sqlite.reading import Readers
-from microlith.event_store.sqlite.statements import statements
-from microlith.event_store.sqlite.writer import Writer
 from microlith.serialization import MessageTypes
 
 _NEVER = float("inf")
@@ -28,12 +27,11 @@ class ScheduleReader:
     """The schedules of one store."""
 
     def __init__(self, readers: Readers, numbered: StoredTypes, types: MessageTypes) -> None:
-        self._run = readers.run
+        self._readers = readers
         self._numbered = numbered
         self._decoding = Decoding(types)
-        self._sql = statements("sqlite_reading.sql")
 
-    def page(self, after: Turn, limit: int, *, failed: bool) -> list[Schedule]:
+    def page(self, after: Turn, limit: int, failed: bool) -> list[Schedule]:
         """Read schedules in the order in which they are due, after a turn."""
         name = "select_failed_schedules" if failed else "select_schedules"
         return self._read(name, (_microseconds(after[0]), after[1], limit))
@@ -54,12 +52,12 @@ class ScheduleReader:
         return self._first(0), self._first(1)
 
     def _first(self, steady: int) -> float:
-        rows = self._run(self._sql["select_next_due"], (steady,))
+        rows = self._readers.named("select_next_due", steady)
         return rows[0][0] / MICROSECONDS if rows else _NEVER
 
     def _read(self, name: str, values: tuple[Any, ...]) -> list[Schedule]:
         try:
-            return [self._schedule(*row) for row in self._run(self._sql[name], values)]
+            return [self._schedule(*row) for row in self._readers.named(name, *values)]
         except (LookupError, TypeError, ValueError) as error:
             raise CorruptionError("the schedules", f"a row cannot be read: {type(error).__name__}") from None
 

@@ -24,10 +24,3 @@ def statements(file: str) -> Statements:
         elif not line.startswith("--"):
             lines.append(line)
     return MappingProxyType({name: "\n".join(lines).strip() for name, lines in found.items()})
-
-
-@cache
-def rows_of(file: str, name: str, rows: int, columns: int) -> str:
-    """Return a statement with `{rows}` filled in: so many groups of so many values."""
-    group = f"({', '.join('?' * columns)})"
-    return statements(file)[name].replace("{rows}", ", ".join([group] * rows))

@@ -12,22 +12,24 @@ from typing import Any
 
 from microlith.envelope import Envelope
 from microlith.errors import PayloadError, UnknownTypeError
+from microlith.event_store.database.batch import storable
+from microlith.event_store.database.reading import LogReader, Look
+from microlith.event_store.database.writer import Writer
 from microlith.event_store.protocol import PendingCommand
 from microlith.event_store.records import MICROSECONDS, StoredEvent
-from microlith.event_store.sqlite.batch import storable
-from microlith.event_store.sqlite.reading import LogReader
-from microlith.event_store.sqlite.writer import Writer
 
 NO_HANDLER = ""
 
 
-async def pending_commands(writer: Writer, reader: LogReader, after: int, limit: int) -> list[PendingCommand]:
+async def pending_commands(
+    writer: Writer, reader: LogReader, after: int, limit: int, look: Look
+) -> list[PendingCommand]:
     """Read commands that are not settled.
 
     One that does not fit its class any more becomes a dead letter: it could never be handled, and would be in the
     way at every start.
     """
-    while rows := reader.pending(after, limit):
+    while rows := await look(reader.pending, after, limit):
         found = []
         for sequence, attempts, stored in rows:
             try:

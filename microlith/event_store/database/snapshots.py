@@ -1,27 +1,28 @@
-"""Snapshots of a SQLite event store: a table of their own, written with the commits around them.
+"""Snapshots of an event store in a database: a table of their own, written with the commits around them.
 
 Decides nothing about what a snapshot is good for.
 """
 
+from microlith.event_store.database.batch import Write
+from microlith.event_store.database.reading import Look, Readers
+from microlith.event_store.database.session import Source
+from microlith.event_store.database.statements import statements
+from microlith.event_store.database.writer import Writer
 from microlith.event_store.snapshot import Snapshot, SnapshotCheck
-from microlith.event_store.sqlite.batch import Write
-from microlith.event_store.sqlite.reading import Readers
-from microlith.event_store.sqlite.rows import Run
-from microlith.event_store.sqlite.statements import statements
-from microlith.event_store.sqlite.writer import Writer
 
 _PAGE = 500
 
 
-class SQLiteSnapshots:
-    """What a store in a file does for snapshots."""
+class DatabaseSnapshots:
+    """What a store in a database does for snapshots."""
 
     _writer: Writer
     _readers: Readers
+    _look: Look
 
     async def snapshot(self, stream: str, owner: str) -> Snapshot | None:
         """Read a snapshot as it is stored."""
-        rows = self._readers.run(statements("sqlite_reading.sql")["select_snapshot"], (stream, owner))
+        rows = await self._look(self._readers.named, "select_snapshot", stream, owner)
         return Snapshot(*rows[0]) if rows else None
 
     def keep_snapshot(self, snapshot: Snapshot) -> None:
@@ -39,18 +40,19 @@ class SQLiteSnapshots:
 
     async def check_snapshots(self) -> SnapshotCheck:
         """Look at every snapshot."""
-        return check(self._readers.run)
+        return await self._look(check, self._readers)
 
 
-def check(run: Run) -> SnapshotCheck:
+def check(source: Source) -> SnapshotCheck:
     """Look at every snapshot in a database.
 
     Raises:
-        CorruptionError: The file is damaged where it was read.
+        CorruptionError: The database is damaged where it was read.
     """
+    text = statements(f"{source.dialect.name}_reading.sql")["select_snapshots"]
     checked, faults = 0, []
     last = ("", "")
-    while rows := run(statements("sqlite_reading.sql")["select_snapshots"], (*last, _PAGE)):
+    while rows := source.run(text, (*last, _PAGE)):
         for *values, end in rows:
             one = Snapshot(*values)
             fault = one.fault(end)

@@ -7,7 +7,6 @@ Decides nothing about when a batch is committed.
 """
 
 import logging
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import monotonic
@@ -16,22 +15,13 @@ from pydantic_core import to_json
 
 from microlith.context import Folding
 from microlith.errors import HandlerFailedError, UnknownProjectionError
+from microlith.event_store.database.batch import storable
+from microlith.event_store.database.reading import LogReader
+from microlith.event_store.database.rows import LIVE, REPLACED, SHADOW, DatabaseRows, Tables
+from microlith.event_store.database.session import Session, ValueRefused
 from microlith.event_store.projecting import Projecting, tell_stop
 from microlith.event_store.recorded_event import RecordedEvent
 from microlith.event_store.records import failure_text
-from microlith.event_store.sqlite.batch import storable
-from microlith.event_store.sqlite.reading import LogReader
-from microlith.event_store.sqlite.rows import (
-    LIVE,
-    SHADOW,
-    SQLiteRows,
-    create_table,
-    drop_table,
-    switch_table,
-    table_text,
-)
-from microlith.event_store.sqlite.session import Session
-from microlith.event_store.sqlite.statements import statements
 
 logger = logging.getLogger("microlith.projections")
 
@@ -70,8 +60,9 @@ class Projections:
         self.standings = {projecting.name: Standing(projecting) for projecting in projections}
         self._inline = {name: one for name, one in self.standings.items() if one.projecting.inline}
         self._session = session
-        self._live = SQLiteRows(session.run, LIVE)
-        self._shadow = SQLiteRows(session.run, SHADOW)
+        self._tables = Tables(session)
+        self._live = DatabaseRows(session, LIVE)
+        self._shadow = DatabaseRows(session, SHADOW)
 
     def standing(self, name: str) -> Standing:
         """Return where a projection stands.
@@ -89,24 +80,37 @@ class Projections:
         The rows of one that has changed stay for now, unless new code could not read them while the new ones are built.
         """
         known = {name: rest for name, *rest in self._session.named("select_projections")}
-        tables = dict(self._session.run(statements("sqlite_schema.sql")["select_table_texts"]))
-        for name in tables:
-            if name.startswith(SHADOW):
-                drop_table(self._session.connection, name)
+        there = self._tables.there()
+        for name in there:
+            if name.startswith((SHADOW, REPLACED)):
+                self._tables.drop(name)
         for name, standing in self.standings.items():
             projecting = standing.projecting
             fingerprint, checkpoint, _ = known.get(name, ("", -1, None))
-            whole = all(LIVE + table.name in tables for table in projecting.tables)
+            whole = all(self._tables.name(table) in there for table in projecting.tables)
             if fingerprint == projecting.fingerprint and whole:
                 standing.checkpoint = checkpoint
-            elif whole and checkpoint >= 0 and projecting.tables and (projecting.inline or _fit(projecting, tables)):
+            elif (
+                whole and checkpoint >= 0 and projecting.tables and (projecting.inline or self._fit(projecting, there))
+            ):
                 standing.outdated = checkpoint
                 continue
             else:
-                for table in projecting.tables:
-                    drop_table(self._session.connection, LIVE + table.name)
-                    create_table(self._session.connection, table)
+                self.make_empty(projecting)
             self._save(standing)
+
+    def make_empty(self, projecting: Projecting) -> None:
+        """Make the tables of a projection anew, without rows."""
+        for table in projecting.tables:
+            self._tables.drop_one(table)
+            self._tables.make(table)
+
+    def drop_undeclared(self) -> None:
+        """Drop the tables of projections that are no longer there."""
+        declared = {self._tables.name(table) for one in self.standings.values() for table in one.projecting.tables}
+        for name in self._tables.there():
+            if name.startswith(LIVE) and name not in declared:
+                self._tables.drop(name)
 
     def catch_up(self, reader: LogReader, stop: Callable[[], bool]) -> None:
         """Bring every inline projection to the end of the log, each page a transaction, unless told to stop."""
@@ -159,8 +163,8 @@ class Projections:
     def begin_shadow(self, name: str) -> None:
         """Create empty shadow tables for a projection."""
         for table in self.standing(name).projecting.tables:
-            drop_table(self._session.connection, SHADOW + table.name)
-            create_table(self._session.connection, table, SHADOW)
+            self._tables.drop_one(table, SHADOW)
+            self._tables.make(table, SHADOW)
 
     def fill_shadow(self, name: str, events: Sequence[RecordedEvent]) -> None:
         """Fold events into the shadow tables.
@@ -175,15 +179,16 @@ class Projections:
                     if projecting.takes(event):
                         projecting.apply(event, self._shadow)
                 except Exception as error:
-                    if is_drivers(error):
+                    if self._session.is_broken_by(error):
                         raise
                     told = f"{event.type} at position {event.position}"
                     raise HandlerFailedError(name, told, failure_text(error, event)) from error
 
-    def drop_shadow(self, name: str) -> None:
-        """Drop the shadow tables, if they are there."""
+    def drop_left_over(self, name: str) -> None:
+        """Drop the shadow tables, and those that a shadow has replaced, if they are there."""
         for table in self.standing(name).projecting.tables:
-            drop_table(self._session.connection, SHADOW + table.name)
+            self._tables.drop_one(table, SHADOW)
+            self._tables.drop_one(table, REPLACED)
 
     def keep_outdated(self, name: str, why: str) -> None:
         """Note why the outdated rows of a projection could not be replaced; they stay, and the next start tries again."""
@@ -203,12 +208,17 @@ class Projections:
                 done = events[-1].position
         except HandlerFailedError as error:
             why = str(error)
-            transact(lambda: self.drop_shadow(name))
+            transact(lambda: self.drop_left_over(name))
             transact(lambda: self.keep_outdated(name, why))
             return False
         if stop():
             return False  # what has begun is dropped at the next start
-        transact(lambda: self.switch(name, done))
+
+        def switch() -> None:
+            self.switch(name, done)
+            self.drop_left_over(name)
+
+        transact(switch)
         self.switched(name, done)
         return True
 
@@ -218,10 +228,12 @@ class Projections:
         standing.checkpoint, standing.error, standing.outdated = head, None, None
 
     def switch(self, name: str, head: int) -> None:
-        """Put the shadow tables in the live ones' place; they hold everything up to `head`."""
+        """Put the shadow tables in the live ones' place, which stay aside; they hold everything up to `head`."""
         standing = self.standing(name)
         for table in standing.projecting.tables:
-            switch_table(self._session.connection, table)
+            self._tables.drop_one(table, REPLACED)
+            self._tables.rename(table, LIVE, REPLACED)
+            self._tables.rename(table, SHADOW, LIVE)
         self._save(Standing(standing.projecting, head))
 
     def note(self, name: str, checkpoint: int, error: str | None) -> None:
@@ -239,7 +251,7 @@ class Projections:
                         if until is not None and monotonic() > until:
                             return event.position
         except Exception as error:
-            if is_drivers(error):
+            if self._session.is_broken_by(error):
                 raise
             raise ProjectionRaisedError from error
         return position
@@ -247,20 +259,20 @@ class Projections:
     def _fold_carefully(
         self, projecting: Projecting, events: Sequence[RecordedEvent]
     ) -> tuple[RecordedEvent, str] | None:
-        execute = self._session.connection.execute
+        run = self._session.run
         for event in events:
-            execute("SAVEPOINT event")
+            run("SAVEPOINT event")
             try:
                 if projecting.takes(event):
                     with Folding(projecting.name):
                         projecting.apply(event, self._live)
             except Exception as error:
-                if is_drivers(error):
+                if self._session.is_broken_by(error):
                     raise
-                execute("ROLLBACK TO event")
-                execute("RELEASE event")
+                run("ROLLBACK TO event")
+                run("RELEASE event")
                 return event, storable(f"{type(error).__name__}: {failure_text(error, event)}")
-            execute("RELEASE event")
+            run("RELEASE event")
         return None
 
     def apply_page(self, standing: Standing, events: Sequence[RecordedEvent], seconds: float | None = None) -> None:
@@ -279,7 +291,7 @@ class Projections:
 
         try:
             reached = self._session.transact(fold)
-        except (ProjectionRaisedError, sqlite3.IntegrityError):
+        except (ProjectionRaisedError, ValueRefused):
             reached = self._session.transact(fold_carefully)
         standing.checkpoint, standing.error = reached.checkpoint, reached.error
         if failed is not None:
@@ -292,12 +304,6 @@ class Projections:
         )
         return standing
 
-
-def _fit(projecting: Projecting, tables: Mapping[str, str]) -> bool:
-    """Tell whether the live tables of a projection can be asked in the way in which its new ones will be."""
-    return all(tables[LIVE + table.name] == table_text(table) for table in projecting.tables)
-
-
-def is_drivers(error: Exception) -> bool:
-    """Tell the database's own failures from those of the author's code, such as a value it cannot hold."""
-    return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
+    def _fit(self, projecting: Projecting, there: Mapping[str, str]) -> bool:
+        """Tell whether the live tables of a projection can be asked in the way in which its new ones will be."""
+        return all(there[self._tables.name(table)] == self._tables.text(table) for table in projecting.tables)

@@ -6,8 +6,8 @@ rolled back leaves no trace.
 Used by the writer's thread; others read `head` only.
 """
 
-from microlith.event_store.sqlite.codec import StoredTypes
-from microlith.event_store.sqlite.session import Session
+from microlith.event_store.database.codec import StoredTypes
+from microlith.event_store.database.session import Session
 
 _MOST_STREAMS = 100_000
 

@@ -1,4 +1,4 @@
-"""Dead letters of a SQLite event store: tried again, dropped, and their messages found again.
+"""Dead letters of an event store in a database: tried again, dropped, and their messages found again.
 
 The row of a failed command stays whole until its dead letter is gone: it is the only copy of the envelope, and knows
 the version of the payload. An event is in the log.
@@ -10,12 +10,11 @@ from typing import Any
 
 from microlith.envelope import Envelope
 from microlith.errors import CorruptionError
+from microlith.event_store.database.codec import StoredTypes, is_sound
+from microlith.event_store.database.reading import LogReader, Readers
+from microlith.event_store.database.writer import Writer
 from microlith.event_store.dead_letter import DeadLetter
 from microlith.event_store.records import Decoding, StoredEvent
-from microlith.event_store.sqlite.codec import StoredTypes, is_sound
-from microlith.event_store.sqlite.reading import LogReader, Readers
-from microlith.event_store.sqlite.statements import statements
-from microlith.event_store.sqlite.writer import Writer
 from microlith.event_store.unit import arrival_mark
 from microlith.serialization import MessageTypes
 
@@ -48,9 +47,7 @@ def message_of(
     """
     if letter.position is not None:
         return reader.all(letter.position - 1, 1)[0].envelope
-    rows = readers.run(
-        statements("sqlite_reading.sql")["select_buried"], (letter.message_id, arrival_mark(letter.message_id))
-    )
+    rows = readers.named("select_buried", letter.message_id, arrival_mark(letter.message_id))
     if not rows:  # its row was forgotten for its age
         return _without_row(letter, types)
     number, *row = rows[0]

@@ -7,10 +7,10 @@ Begins and ends no transaction; reads nothing for others, see `schedules`.
 
 from collections.abc import Sequence
 
+from microlith.event_store.database.codec import row_crc
+from microlith.event_store.database.session import Session
 from microlith.event_store.records import MICROSECONDS, StoredType, write_stream
 from microlith.event_store.schedule import Cancelling, Scheduling
-from microlith.event_store.sqlite.codec import row_crc
-from microlith.event_store.sqlite.session import Session
 
 PreparedChange = Cancelling | tuple[Scheduling, StoredType, bytes, str]
 """A change made ready for writing: a message for later has its type, its payload and its head with it."""

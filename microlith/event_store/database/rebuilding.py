@@ -4,30 +4,45 @@ Pages of the log are folded into shadow tables between live writes. The last pag
 with no write between them, so every event is in exactly one of both. Digests are taken from a snapshot that holds the
 old and the new rows of the same position.
 
-Interrupted anywhere, the live rows keep serving; left-over shadows are dropped now or when the store is next opened.
+Interrupted anywhere, the live rows keep serving; left-over tables are dropped now or when the store is next opened.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from sqlite3 import Connection
 from time import monotonic
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from microlith.errors import StoreError
+from microlith.event_store.database.projecting import PAGE
+from microlith.event_store.database.reading import LogReader
+from microlith.event_store.database.rows import LIVE, REPLACED
+from microlith.event_store.database.writer import Writer
 from microlith.event_store.protocol import Rebuilt
-from microlith.event_store.sqlite.projecting import PAGE, Projections
-from microlith.event_store.sqlite.reading import LogReader, Readers
-from microlith.event_store.sqlite.rows import LIVE, SHADOW, ordered_rows
-from microlith.event_store.sqlite.writer import Writer
-from microlith.event_store.tables import digest_of
+from microlith.event_store.tables import TableSpec
 
 T = TypeVar("T")
 
 
+class Pin(Protocol):
+    """A reading connection that sees the database as it was at one moment."""
+
+    def begin(self) -> None:
+        """See it as it is now, until `end`. On any thread."""
+        ...
+
+    def digest(self, tables: Sequence[TableSpec], prefix: str) -> str:
+        """Digest the rows of tables."""
+        ...
+
+    def end(self) -> None:
+        """Let go. Safe to call at any time, and twice."""
+        ...
+
+
 async def rebuild(
-    name: str, writer: Writer, reader: LogReader, readers: Readers, progress: Callable[[int, int], None]
+    name: str, writer: Writer, reader: LogReader, pin: Pin, progress: Callable[[int, int], None]
 ) -> Rebuilt:
     """Build a projection anew and switch at once.
 
@@ -37,23 +52,19 @@ async def rebuild(
     """
     begun = monotonic()
     projections = writer.projections
-    projections.standing(name)
-    pin = readers.borrow()
+    tables = projections.standing(name).projecting.tables
     try:
         await _whole(writer.do(lambda: writer.transact(lambda: projections.begin_shadow(name))))
         done = await _follow(name, writer, reader, progress)
         head = await _whole(writer.do(lambda: _finish(name, writer, reader, pin, done)))
         progress(head + 1, head + 1)
-        before, after = await _whole(asyncio.to_thread(_digests, projections, name, pin))
-    except BaseException:
+        before = await _whole(asyncio.to_thread(pin.digest, tables, REPLACED))
+        after = await _whole(asyncio.to_thread(pin.digest, tables, LIVE))
+    finally:
+        pin.end()
         # What cannot be dropped now, because the store is closing, is dropped when it is opened.
         with suppress(StoreError):
-            await _whole(writer.do(lambda: writer.transact(lambda: projections.drop_shadow(name))))
-        raise
-    finally:
-        if pin.in_transaction:
-            pin.execute("ROLLBACK")
-        readers.give_back(pin)
+            await _whole(writer.do(lambda: writer.transact(lambda: projections.drop_left_over(name))))
     return Rebuilt(name, head + 1, monotonic() - begun, before, after)
 
 
@@ -69,14 +80,13 @@ async def _follow(name: str, writer: Writer, reader: LogReader, progress: Callab
     return done
 
 
-def _finish(name: str, writer: Writer, reader: LogReader, pin: Connection, done: int) -> int:
+def _finish(name: str, writer: Writer, reader: LogReader, pin: Pin, done: int) -> int:
     while events := reader.all(done, PAGE):
         writer.transact(partial(writer.projections.fill_shadow, name, events))
         done = events[-1].position
-    pin.execute("BEGIN")
-    pin.execute("SELECT count(*) FROM sqlite_master").fetchall()  # a snapshot begins with the first read
     writer.transact(lambda: writer.projections.switch(name, done))
     writer.projections.switched(name, done)
+    pin.begin()
     return done
 
 
@@ -87,11 +97,3 @@ async def _whole(awaitable: Awaitable[T]) -> T:
         return await asyncio.shield(future)
     finally:
         await asyncio.wait([future])
-
-
-def _digests(projections: Projections, name: str, pin: Connection) -> tuple[str, str]:
-    tables = projections.standing(name).projecting.tables
-    before, after = (
-        digest_of((table, ordered_rows(pin, table, prefix)) for table in tables) for prefix in (LIVE, SHADOW)
-    )
-    return before, after

@@ -5,8 +5,8 @@ Begins and ends no transaction.
 
 from time import time
 
+from microlith.event_store.database.session import Session
 from microlith.event_store.records import MICROSECONDS
-from microlith.event_store.sqlite.session import Session
 
 
 class LetterPlan:
