@@ -107,6 +107,7 @@ class Tracer:
 
     Attributes:
         dropped: Facts dropped because the application was faster than the tracer may be.
+        failed: How many messages a handler could not handle since the start, tries before the last one left out.
     """
 
     def __init__(self, types: MessageTypes, source: str, *, limit: int = 5_000) -> None:
@@ -130,6 +131,7 @@ class Tracer:
             self._cancelled_fact,
         )
         self.dropped = 0
+        self.failed = 0
 
     def start(self) -> None:
         """Begin handing facts to followers, on the running loop."""
@@ -157,6 +159,8 @@ class Tracer:
     def handled(self, handling: Handling, error: BaseException | None = None, sent: Sequence[str] = ()) -> None:
         """Note that a handling is finished: its error, or the ids of the messages it sent."""
         self._handled.append(handling)
+        if error is not None and handling.outcome != "retried":
+            self.failed += 1
         if self._followers:
             if len(self._backlog) < self._room:
                 self._backlog.append((_HANDLED, handling, error, sent))

@@ -18,6 +18,9 @@ from microlith_cli.supervisor.running import Run
 
 def command(
     no_reload: Annotated[bool, typer.Option("--no-reload", help="Do not watch files; a save changes nothing.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Finish what is left to do, and end; 1 when a message fails.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print each fact as a JSON object; end when nobody reads them.")
     ] = False,
@@ -33,7 +36,15 @@ def command(
     screen = JsonScreen() if as_json else LinesScreen(quiet=quiet or plain.settings.verbosity < 0)
 
     async def live() -> tuple[int, bool]:
-        run = Run(project, python, screen, reload=not no_reload, ends_unread=as_json, keyed=not as_json)
+        run = Run(
+            project,
+            python,
+            screen,
+            reload=not (no_reload or once),
+            ends_unread=as_json,
+            keyed=not (as_json or once),
+            once=once,
+        )
         return await run.run(), run.stuck
 
     code, stuck = asyncio.run(live())

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import TextIO
 
 from microlith_cli.causation import HANDLED, STARTED, Fact, cause_of, id_of, kind_of, read_handling, takers
-from microlith_cli.console.ink import Ink, duration, one_line
+from microlith_cli.console.ink import Ink, duration, one_line, plural
 from microlith_cli.console.payload import payload_line
 from microlith_cli.console.plain import write
 
@@ -53,6 +53,8 @@ def notice_words(fact: Fact) -> tuple[str, str]:
         case "failed_reload":
             error = data.get("error")
             return name, error_words(error) if isinstance(error, dict) else _files(data)
+        case "idle":
+            return name, _idle_words(data)
         case "scheduled":  # when it is due first: a terminal may have no room for the rest
             return name, payload_line({key: data[key] for key in _OF_A_SCHEDULE if key in data}, _LONGEST_PAYLOAD)
         case _:
@@ -98,6 +100,16 @@ def _handling_words(fact: Fact, ink: Ink) -> list[str]:
         words.append(f"queued={duration(handling.queued_ms, ink).replace(' ', '')}")
         words.append(f"took={duration(handling.took_ms, ink).replace(' ', '')}")
     return [*words, error_words(handling.error) if handling.error else ""]
+
+
+def _idle_words(data: Fact) -> str:
+    stopped = data.get("stopped")
+    failed = data.get("failed")
+    words = "nothing is left to do"
+    words += f"; {plural(failed, 'message')} failed" if isinstance(failed, int) and failed else ""
+    return words + (
+        f"; stopped: {one_line(', '.join(map(str, stopped)))}" if isinstance(stopped, list) and stopped else ""
+    )
 
 
 def _files(data: Fact) -> str:

@@ -15,6 +15,8 @@ from microlith.ids import new_id
 from microlith_cli.errors import NOT_REACHABLE, TIMED_OUT
 
 HELD_AT_MOST = 1_000
+NO_ANSWER = "NoAnswerError"
+"""The error of a request that was held for too long."""
 HELD_SECONDS = 30.0
 
 Line = dict[str, Any]
@@ -89,6 +91,21 @@ class Forwarding:
         else:
             self._pending[key] = pending
             self._hold(pending)
+
+    async def answer(self, request: Mapping[str, Any]) -> Line:
+        """Take a request of the supervisor's own; returns the last line of the answer."""
+        answered: asyncio.Future[Line] = self._loop.create_future()
+
+        def reply(line: Line) -> None:
+            if line.get("end") and not answered.done():
+                answered.set_result(line)
+
+        key = f"own/{new_id()}"
+        self.ask(key, request, reply)
+        try:
+            return await answered
+        finally:
+            self.cancel(key)
 
     def dispatch_again(self) -> str:
         """Send the message of the last dispatch once more, and wait for nothing; its type, or empty when there was none."""
@@ -177,7 +194,7 @@ class Forwarding:
     def _expire(self, pending: Pending) -> None:
         self._end(pending)
         error = {
-            "type": "NoAnswerError",
+            "type": NO_ANSWER,
             "message": "The microlith was reloading for longer than this request may wait.",
             "hint": "What it had accepted is carried on; `microlith trace @last` shows how far it came.",
         }

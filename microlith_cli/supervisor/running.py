@@ -7,6 +7,7 @@ import asyncio
 import logging
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from microlith_cli.control.server import ControlServer
 from microlith_cli.errors import DONE, SAID_NO
 from microlith_cli.project import Project
 from microlith_cli.supervisor.desk import VERBS, Desk
+from microlith_cli.supervisor.facts import notice
+from microlith_cli.supervisor.forwarding import NO_ANSWER
 from microlith_cli.supervisor.keyboard import LEGEND, Keyboard
 from microlith_cli.supervisor.lifecycle import Signals
 from microlith_cli.supervisor.showing import Screen, Showing
@@ -36,19 +39,29 @@ class Run:
         reload: Whether a save brings the new code into service.
         ends_unread: Whether to end when nobody reads what the screen shows any more.
         keyed: Whether a person at the terminal may press keys.
+        once: Whether to end when nothing is left to do.
 
     Attributes:
         stuck: Whether the screen stood still at the end; then the interpreter cannot end in good order.
     """
 
     def __init__(
-        self, project: Project, python: Path, screen: Screen, *, reload: bool, ends_unread: bool, keyed: bool
+        self,
+        project: Project,
+        python: Path,
+        screen: Screen,
+        *,
+        reload: bool,
+        ends_unread: bool,
+        keyed: bool,
+        once: bool = False,
     ) -> None:
         self._project = project
         self._screen = screen
         self._reload = reload
         self._ends_unread = ends_unread
         self._keyed = keyed
+        self._once = once
         self._showing = Showing(screen, self._unread)
         self._supervisor = Supervisor(project, python, self._showing, mends=reload)
         self._desk = Desk(project, self._supervisor, self._ask_to_stop)
@@ -87,17 +100,40 @@ class Run:
     async def _serve(self) -> int:
         conducting = asyncio.create_task(self._supervisor.conduct(), name="microlith conduct")
         watching = asyncio.create_task(self._watch(), name="microlith watch")
+        idling = [asyncio.create_task(self._idle(), name="microlith idle")] if self._once else []
         try:
-            over: list[asyncio.Future[Any]] = [conducting, self._asked, self._supervisor.hopeless]
+            over: list[asyncio.Future[Any]] = [conducting, *idling, self._asked, self._supervisor.hopeless]
             await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (conducting, watching):
+            for task in (conducting, watching, *idling):
                 task.cancel()
-            ended = await asyncio.gather(conducting, watching, return_exceptions=True)
+            ended = await asyncio.gather(conducting, watching, *idling, return_exceptions=True)
         for error in ended:
             if isinstance(error, Exception):
                 raise error
-        return SAID_NO if self._supervisor.hopeless.done() else await self._stop()
+        if self._supervisor.hopeless.done():
+            return SAID_NO
+        code = await self._stop()
+        answer = ended[-1] if idling else None
+        return (self._finished(answer) or code) if isinstance(answer, dict) else code
+
+    async def _idle(self) -> dict[str, Any]:
+        """Wait until nothing is left to do; returns the answer that says so, or why that cannot be known."""
+        began = time.time()
+        while True:
+            answer = await self._supervisor.forwarding.answer({"verb": "idle", "since": began})
+            if answer.get("error", {}).get("type") != NO_ANSWER:  # then restarts took longer than a request may wait
+                return answer
+
+    def _finished(self, answer: dict[str, Any]) -> int:
+        """Say, behind all that happened, what came of a run that ends by itself; returns the exit code."""
+        if "idle" not in answer:
+            self._showing.failed(answer["error"], "")
+        else:
+            self._showing.facts([notice(self._supervisor.card["app"], "idle", answer["idle"])])
+            if answer["idle"]["failed"]:
+                self._showing.note("`microlith dead-letters list` shows what failed, and retries it.")
+        return int(answer["exit"])
 
     async def _watch(self) -> None:
         if not self._reload:

@@ -22,6 +22,7 @@ from microlith_cli.filtering import compile_filter
 from microlith_cli.supervisor import dead_letters, event_pages, examining, schedules
 from microlith_cli.supervisor.dispatching import dispatch
 from microlith_cli.supervisor.erasing import erased
+from microlith_cli.supervisor.idling import idle
 
 logger = logging.getLogger("microlith")
 
@@ -30,7 +31,7 @@ Reply = Callable[[Line], None]
 
 CATALOG = "catalog.json"
 _VERBS = ("dispatch", "describe", "follow", "list", "rebuild", "status", "store", "verify")
-_ONE_ANSWER = {**dead_letters.VERBS, **event_pages.VERBS, **schedules.VERBS, "erase": erased}
+_ONE_ANSWER = {**dead_letters.VERBS, **event_pages.VERBS, **schedules.VERBS, "erase": erased, "idle": idle}
 _PROGRESS_SECONDS = 0.05
 _WRONG = ("PayloadError", "UnknownTypeError", "AmbiguousTypeError", "WrongBusError")
 
