@@ -8,13 +8,23 @@ Knows envelopes only; no bus, no application.
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from time import time
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
-from microlith.envelope import Envelope
+from microlith.envelope import REPLY_TO, Envelope
 from microlith.errors import SentWhileFoldingError
 from microlith.ids import new_id
 
 M = TypeVar("M")
+
+
+class Arrived(Protocol):
+    """A command that came over a transport, as far as its handling needs it."""
+
+    digest: int
+
+    def settle(self) -> None:
+        """Tell the transport that it was handled: the commit is done."""
+        ...
 
 
 class Handling:
@@ -35,6 +45,7 @@ class Handling:
         reason: Why the handler had no use for the message; only set when it had none.
         outbox: What the handler has dispatched so far and not awaited; it goes out with the handler's commit.
         letter: Sequence of the dead letter that this is a retry of; None for all others.
+        arrival: Over which it came, and what is to be settled then; None for what was sent here.
         letter_key: Key of that letter, if it has one.
         tried_before: How often the message was tried before it became that letter; 0 for all others.
         open: False once the handler has returned: what a left-over task dispatches then goes out by itself.
@@ -67,6 +78,7 @@ class Handling:
     letter: int | None = None
     letter_key: str | None = None
     tried_before: int = 0
+    arrival: Arrived | None = None
 
     def __init__(
         self, handler: str, envelope: Envelope[Any], position: int | None, queued: float, attempt: int
@@ -116,6 +128,28 @@ class HandlingOfLetter(Handling):
         )
         again.attempt = attempt
         return again
+
+
+class HandlingOfArrival(Handling):
+    """A command that came over a transport.
+
+    Attributes:
+        arrival: What is to be told once it is settled.
+    """
+
+    __slots__ = ("arrival",)
+
+    arrival: Arrived | None
+
+    def __init__(
+        self, handler: str, envelope: Envelope[Any], arrival: Arrived | None, queued: float, attempt: int
+    ) -> None:
+        super().__init__(handler, envelope, None, queued, attempt)
+        self.arrival = arrival
+
+    def again(self, queued: float, attempt: int) -> Handling:
+        """Return the same arrival for another try."""
+        return HandlingOfArrival(self.handler, self.envelope, self.arrival, queued, attempt)
 
 
 class Folding(Handling):
@@ -202,5 +236,7 @@ def enveloped(message: M, handling: Handling | None, headers: Mapping[str, str] 
 def caused_by(
     parent: Envelope[Any], message: M, message_id: str, headers: Mapping[str, str] | None = None
 ) -> Envelope[M]:
-    """Wrap a message that another one caused: same correlation, one deeper."""
+    """Wrap a message that another one caused: same correlation, one deeper, told to the same inboxes."""
+    if parent.headers is not None and (inboxes := parent.headers.get(REPLY_TO)):
+        headers = {**(headers or {}), REPLY_TO: inboxes}
     return Envelope(message, message_id, parent.correlation_id, parent.message_id, time(), parent.depth + 1, headers)

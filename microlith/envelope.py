@@ -13,6 +13,11 @@ from typing import Generic, TypeVar
 M_co = TypeVar("M_co", covariant=True)
 N = TypeVar("N")
 
+REPLY_TO = "microlith-reply-to"
+"""Header that names the inboxes of the processes a message came through; what it causes is told to them."""
+ORIGIN = "microlith-origin"
+"""Header of a message that came over a transport: the process, or the source, that it came from."""
+
 
 class Envelope(Generic[M_co]):
     """A message with its ids, time and headers. Immutable by convention: nothing changes one after dispatch.

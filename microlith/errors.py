@@ -154,14 +154,22 @@ class WrongBusError(MicrolithError):
 class NoHandlerError(MicrolithError):
     """A command or query was dispatched, and no component handles it."""
 
-    def __init__(self, message_name: str, handled: Collection[str]) -> None:
+    def __init__(self, message_name: str, handled: Collection[str], elsewhere: str = "") -> None:
+        """Say that nobody handles a message; or who does in another process, named by component and function."""
+        self.message_name = message_name
+        if elsewhere:
+            super().__init__(
+                f"{elsewhere} handles {message_name!r}, and does not run in this process.",
+                hint=f"Run component {elsewhere.partition('.')[0]} here, too, or give the bus a broker: "
+                "[tool.microlith.buses].",
+            )
+            return
         close = nearest(message_name, [name for name in handled if name != message_name])
         super().__init__(
             f"No handler for {message_name!r}; {len(handled)} other message types have one.",
             hint=(f"Did you mean {close!r}? Otherwise decorate" if close else "Decorate")
             + f" a function with `@component.handles({message_name})`.",
         )
-        self.message_name = message_name
 
 
 class PayloadError(MicrolithError):

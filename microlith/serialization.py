@@ -187,12 +187,13 @@ class MessageTypes:
         """Whether a message that is stored has personal fields."""
         return any(entry.personal and entry.kind in ("command", "event") for entry in self)
 
-    def encode(self, message: Message, message_id: str = "") -> bytes:
+    def encode(self, message: Message, message_id: str = "", *, sealed: bool = True) -> bytes:
         """Write a message as JSON for the store or a transport: secrets in clear, personal fields sealed.
 
         Args:
             message: The message.
             message_id: Its id, which sealed fields are bound to; only needed where there are some.
+            sealed: Whether personal fields are sealed; not so for whoever has keys of their own.
 
         Raises:
             UnsafePayloadError: It is longer than 1 MiB, deeper than 64 levels, or holds text that is not Unicode.
@@ -202,7 +203,7 @@ class MessageTypes:
             raw = to_json(reveal(message)) if entry.secret else message.__pydantic_serializer__.to_json(message)
         except (PydanticSerializationError, ValueError) as error:
             raise UnsafePayloadError(entry.name, f"cannot be written as JSON ({type(error).__name__})") from None
-        if entry.personal:
+        if entry.personal and sealed:
             raw = self._seal(entry, raw, message_id)
         if len(raw) > MAX_BYTES:
             raise UnsafePayloadError(entry.name, f"is {len(raw)} bytes long; at most {MAX_BYTES} are taken")

@@ -30,8 +30,6 @@ async def drained(delivery: Delivery, deadline: float, *, queues: bool) -> bool:
 
 
 def _at_work(delivery: Delivery, *, queues: bool) -> bool:
-    if queues and delivery.retrying.goes_on:
+    if queues and (delivery.retrying.goes_on or any(outbox.waiting for outbox in delivery.outboxes)):
         return True
-    return delivery.timers.busy or any(
-        lane.busy or (queues and (lane.queue or lane.catching_up)) for lane in delivery.routes.lanes()
-    )
+    return delivery.timers.busy or any(lane.busy or (queues and lane.waiting) for lane in delivery.routes.lanes())

@@ -7,52 +7,49 @@ framework. One process owns one store.
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
-from microlith.aggregates import Streams
 from microlith.application import catalog
+from microlith.application.carriers import Carriers, from_environment
+from microlith.application.connecting import Connections
 from microlith.application.draining import drained
 from microlith.application.erasing import Erasing, finish
 from microlith.application.following import Followers, ProjectionStanding
 from microlith.application.outside import followers_of
+from microlith.application.places import placed, store_beside
 from microlith.application.reports import explain_timeouts, running_handlers
 from microlith.application.resources import Resources
+from microlith.application.serving import Serving, Subscribed
 from microlith.application.store_side import StoreSide
-from microlith.application.tasks import Tasks, watch
+from microlith.application.tasks import Tasks
 from microlith.application.traces import follow_into_log, trace_place
 from microlith.application.wiring import Wiring
 from microlith.buses import Bus, CommandBus, EventBus, QueryBus, Subscription
 from microlith.clock import Clock, SystemClock
 from microlith.component import Component
-from microlith.delivery import Delivery, HandlerCompletion, Routes
-from microlith.delivery.recovery import load_pending, position_lane, take_back
+from microlith.delivery import Delivery, Routes
+from microlith.delivery.recovery import take_back
 from microlith.envelope import Envelope
 from microlith.errors import (
     ClosedError,
-    DuplicateHandlerError,
     ForeignLoopError,
     MicrolithError,
     NotRunningError,
     StoreError,
-    WrongBusError,
 )
 from microlith.event_store import open_event_store
 from microlith.event_store.protocol import EventStore, Rebuilt
-from microlith.handlers.declared import HandlerSpec
-from microlith.handlers.injection import plan_call
-from microlith.handlers.lanes import Lane
 from microlith.messages import Kind, Message
 from microlith.middleware import Middleware
-from microlith.processes import Processes
-from microlith.projections import View
 from microlith.serialization import MessageTypes
 from microlith.tracing.telling import TellingTracer
 from microlith.tracing.tracer import Tracer
+from microlith.transports import Transport, make_transport
 from microlith.waits import Waits
 
 logger = logging.getLogger("microlith")
@@ -81,6 +78,11 @@ class Microlith(StoreSide):
         clock: What tells when a scheduled message is due; a test may give a virtual one.
         sends_scheduled: Whether what is due is sent; not so for a tool that only looks after the schedules.
         opens: What makes the event store at start; a tool may have it made of something else than the url.
+        buses: Urls of what carries the buses. The environment variables MICROLITH_COMMAND_BUS, MICROLITH_QUERY_BUS and
+            MICROLITH_EVENT_BUS override it, except where the store is "memory:".
+        runs: Names of the components that run in this process; empty for all. MICROLITH_COMPONENT, with commas
+            between several, says it where nothing else does. Such a process has a store of its own, beside the others'.
+        connects: What makes a transport of a url; a test may give a broker in memory.
     """
 
     def __init__(
@@ -93,6 +95,8 @@ class Microlith(StoreSide):
         middleware: Sequence[Middleware] = (),
         max_depth: int = _MAX_DEPTH,
         lane_limit: int = _LANE_LIMIT,
+        buses: Mapping[str, str] | None = None,
+        runs: Sequence[str] = (),
     ) -> None:
         """Declare an application; nothing is imported, opened or started.
 
@@ -104,6 +108,9 @@ class Microlith(StoreSide):
             root: Directory that a relative store path starts from; by default the current one at start.
             max_depth: How long a chain of messages causing messages may get.
             lane_limit: How many commands or queries may wait for one handler.
+            buses: Urls of what carries the buses, by "command", "query" and "event", and of single types, by
+                "types.NAME"; what is left out stays in the process.
+            runs: Names of the components that run in this process; by default all.
         """
         self.name = name
         self.store_url = store
@@ -117,6 +124,9 @@ class Microlith(StoreSide):
         self.clock: Clock = SystemClock()
         self.sends_scheduled = True
         self.opens: Callable[[str, MessageTypes, Path], EventStore] | None = None
+        self.buses: dict[str, str] = dict(buses or {})
+        self.runs: tuple[str, ...] = tuple(runs)
+        self.connects: Callable[[str], Transport] = make_transport
         self._components = components
         self._middleware = tuple(middleware)
         self._max_depth = max_depth
@@ -127,9 +137,10 @@ class Microlith(StoreSide):
         self._executor: ThreadPoolExecutor | None = None
         self._erasing: Erasing | None = None
         self._traces: Path | None = None
-        self._streams: Streams | None = None
+        self._serving: Serving | None = None
+        self._connections: Connections | None = None
         self._followers: Followers | None = None
-        self._subscriptions: list[tuple[Kind, Any, Callable[..., Any], list[Callable[[], None]]]] = []
+        self._subscriptions: list[Subscribed] = []
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -175,7 +186,7 @@ class Microlith(StoreSide):
             WiringError: What is wrong, where, and what to do.
         """
         if self._wiring is None:
-            self._wiring = Wiring(self._components)
+            self._wiring = Wiring(self._components, self.runs or placed())
         return self._wiring
 
     def catalog(self) -> dict[str, Any]:
@@ -193,21 +204,36 @@ class Microlith(StoreSide):
             raise MicrolithError(f"The microlith {self.name!r} is running already.", hint="Start it once.")
         wiring = self.wire()
         root = self.root or Path.cwd()
-        url = self.store_url
+        url, buses = self.store_url, self.buses
         if url != IN_MEMORY:
-            url = os.environ.get("MICROLITH_STORE_URL") or url
+            url = store_beside(os.environ.get("MICROLITH_STORE_URL") or url, wiring.runs)
+            buses = from_environment(buses)
+        connections = Connections(self.name, wiring, Carriers(buses, wiring.types), self.connects)
         store = (self.opens or open_event_store)(url, wiring.types, root)
         await store.open(wiring.projections)
         self._erasing, self._traces = None, trace_place(self.trace_directory, store, url, root)
         try:
             if wiring.types.keys is not None and wiring.types.keys.unfinished:
                 await finish(wiring.types.keys, self._traces)
-            await self._resources.build(wiring.components)
+            self._connections = connections
+            await connections.open()
+            await self._resources.build(wiring.running)
             self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"microlith-{self.name}")
             self.delivery = self._make_delivery(wiring, store)
             follow_into_log(self._traces, self.tracer, self._tasks.spawn)
-            await self._start_lanes(wiring)
-            self._followers = self.delivery.read_side = followers_of(wiring, store, self._executor, self._value)
+            self._serving = serving = Serving(
+                self,
+                wiring,
+                self.delivery,
+                self._resources,
+                connections,
+                self._tasks,
+                self._executor,
+                self._middleware,
+                self._lane_limit,
+            )
+            await serving.start(self._subscriptions)
+            self._followers = self.delivery.read_side = followers_of(wiring, store, self._executor, serving.value)
             self._followers.start(self._tasks.spawn)
         except BaseException:
             await self._close(store)
@@ -229,6 +255,8 @@ class Microlith(StoreSide):
         if delivery is None:
             return 0
         delivery.timers.close()
+        if self._connections is not None:
+            await self._connections.stop_taking()
         in_memory = delivery.store.durability == "memory"
         if not (finish_queues or in_memory):
             for lane in delivery.routes.lanes():
@@ -305,10 +333,10 @@ class Microlith(StoreSide):
         """Add a handler that is not part of a component; `bus.subscribe` is the way to call this."""
         cancel: list[Callable[[], None]] = []
         entry = (kind, wanted, function, cancel)
-        if self.delivery is None:
+        if self._serving is None:
             self._subscriptions.append(entry)
         else:
-            self._subscribe(self.delivery, entry)
+            self._serving.subscribe(entry)
 
         def stop() -> None:
             if entry in self._subscriptions:
@@ -362,94 +390,9 @@ class Microlith(StoreSide):
             clock=self.clock,
         )
 
-    async def _start_lanes(self, wiring: Wiring) -> None:
-        delivery = self._running()
-        completion = HandlerCompletion(delivery)
-        for spec in wiring.handlers:
-            lane = self._lane(spec, completion, durable=spec.message.__kind__ != "query")
-            for message in spec.messages:
-                delivery.routes.of(message).lanes.append(lane)
-        for projection in wiring.projections:
-            for event in projection.events:
-                delivery.routes.of(event).projections += 1
-        for entry in self._subscriptions:
-            self._subscribe(delivery, entry, start=False)
-        await load_pending(delivery)
-        await delivery.retrying.load()
-        head = await delivery.store.head()
-        for lane in delivery.routes.lanes():
-            if lane.spec.message.__kind__ == "event" and lane.durable:
-                await position_lane(delivery, lane, head)
-        for lane in delivery.routes.lanes():
-            lane.start()
-        self._tasks.spawn(watch(delivery), "microlith watch")
-        if self.sends_scheduled:
-            self._tasks.spawn(delivery.timers.run(), "microlith timers")
-        else:
-            delivery.timers.close()
-
-    def _lane(self, spec: HandlerSpec, completion: HandlerCompletion, *, durable: bool) -> Lane:
-        call = plan_call(spec, self.wire().resolver(spec, self._value))
-        limit = _EVENT_LANE_LIMIT if spec.message.__kind__ == "event" else self._lane_limit
-        if self._executor is None:
-            raise NotRunningError(self.name)
-        return Lane(
-            spec,
-            call,
-            completion,
-            self._executor,
-            limit=limit,
-            durable=durable,
-            spawn=self._tasks.spawn_worker,
-            middleware=self._middleware,
-        )
-
-    def _value(self, annotation: Any, detail: Any) -> Any:
-        if detail is None:
-            if annotation is Streams:
-                return self._streams_of(self.store)
-            if annotation is Processes:
-                return Processes(self.store)
-            known = {
-                CommandBus: self.command_bus,
-                QueryBus: self.query_bus,
-                EventBus: self.event_bus,
-                Clock: self.clock,
-            }
-            return known.get(annotation, self)
-        if isinstance(detail, Component):
-            return self._resources.get(detail, annotation)
-        return View(annotation.__args__[0], detail, self.store.rows)
-
-    def _streams_of(self, store: EventStore) -> Streams:
-        if self._streams is None:
-            self._streams = Streams(store, self._tasks.spawn)
-        return self._streams
-
-    def _subscribe(self, delivery: Delivery, entry: tuple[Kind, Any, Any, list[Any]], *, start: bool = True) -> None:
-        kind, wanted, function, cancel = entry
-        cls = self.message_class(wanted)
-        if cls.__kind__ != kind:
-            raise WrongBusError(cls.__name__, cls.__kind__, kind)
-        route = delivery.routes.of(cls)
-        spec = HandlerSpec("subscription", cls, function)
-        if route.lanes and kind != "event":
-            raise DuplicateHandlerError(cls.__name__, route.lanes[0].spec.place, spec.place)
-        lane = self._lane(spec, HandlerCompletion(delivery), durable=kind == "command")
-        route.lanes.append(lane)
-
-        def stop() -> None:
-            if lane in route.lanes:
-                route.lanes.remove(lane)
-            lane.close()
-
-        cancel.append(stop)
-        if start:
-            lane.start()
-
     async def _close(self, store: EventStore) -> None:
         delivery, self.delivery = self.delivery, None
-        self._streams = None
+        self._serving = None
         if delivery is not None:
             for lane in delivery.routes.lanes():
                 lane.close()
@@ -460,6 +403,9 @@ class Microlith(StoreSide):
             if followers is not None:
                 followers.close(ClosedError(self.name))
             await asyncio.sleep(0)
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            await connections.close()
         await self._tasks.cancel()
         await store.close()
         await self._resources.close()

@@ -3,7 +3,7 @@
 Done once, before anything is opened; every mistake that can be found without running is found here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.util import find_spec
 from typing import Any, get_args, get_origin
 
@@ -16,6 +16,7 @@ from microlith.errors import (
     DuplicateNameError,
     InjectionError,
     WiringError,
+    nearest,
 )
 from microlith.event_store.protocol import TableSpec
 from microlith.handlers.declared import HandlerSpec
@@ -28,6 +29,18 @@ from microlith.projections.outside import Resolve
 from microlith.serialization import MessageTypes
 
 
+class UnknownComponentError(WiringError):
+    """A component is to run that the application has not."""
+
+    def __init__(self, name: str, known: Collection[str]) -> None:
+        close = nearest(name, known)
+        super().__init__(
+            f"There is no component {name!r} to run.",
+            hint=f"Did you mean {close!r}?" if close else f"The components are {', '.join(known) or 'none'}.",
+        )
+        self.name = name
+
+
 class Wiring:
     """What an application is made of, checked.
 
@@ -38,9 +51,12 @@ class Wiring:
         projections: Every projection.
         processes: Every process, by the name of its handler.
         emits: For each message class, the handlers that say they return it.
+        runs: Names of the components that run in this process; empty for all.
+        running: The components that run in this process.
+        elsewhere: Handlers of the other components; they and their projections are not in the lists above.
     """
 
-    def __init__(self, components: Sequence[Component] | str) -> None:
+    def __init__(self, components: Sequence[Component] | str, runs: Collection[str] = ()) -> None:
         self.components = find_components(components) if isinstance(components, str) else list(components)
         self.types = MessageTypes()
         self.handlers: list[HandlerSpec] = []
@@ -61,6 +77,11 @@ class Wiring:
                 projection.wire()
             else:
                 projection.plan(self.providing(projection, _nothing))
+        self.runs = frozenset(runs)
+        self.running = self.components
+        self.elsewhere: list[HandlerSpec] = []
+        if self.runs:
+            self._leave_out()
 
     def resolver(self, spec: HandlerSpec, values: Callable[[Any, Any], Any]) -> Resolver:
         """Make what tells a handler's injection what an annotation stands for.
@@ -103,6 +124,19 @@ class Wiring:
             if spec is not None:
                 return spec
         return None
+
+    def _leave_out(self) -> None:
+        """Set aside what belongs to components that run in other processes."""
+        names = [component.name for component in self.components]
+        for name in sorted(self.runs):
+            if name not in names:
+                raise UnknownComponentError(name, names)
+        self.running = [component for component in self.components if component.name in self.runs]
+        self.elsewhere = [spec for spec in self.handlers if spec.component not in self.runs]
+        self.handlers = [spec for spec in self.handlers if spec.component in self.runs]
+        self.projections = [one for one in self.projections if one.component in self.runs]
+        here = {spec.name for spec in self.handlers}
+        self.processes = {name: process for name, process in self.processes.items() if name in here}
 
     def _check_names(self) -> None:
         seen: dict[str, Component] = {}

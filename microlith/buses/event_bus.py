@@ -26,6 +26,8 @@ async def look_back(delivery: Delivery, wait: Wait) -> None:
         for event in recorded:
             if event.type in names:
                 wait.offer(event.envelope)
+    for heard in delivery.heard.get(wait.correlation_id, ()):
+        wait.offer(heard)
     await look_for_failure(delivery, wait)
 
 

@@ -25,7 +25,7 @@ from microlith.errors import (
     WrongBusError,
     text_of,
 )
-from microlith.event_store.protocol import Committed, Place, Settlement, TimedUnit, Unit
+from microlith.event_store.protocol import ArrivedSettlement, Committed, Place, Settlement, TimedUnit, Unit
 from microlith.event_store.schedule import Cancelling, Scheduling
 from microlith.handlers.decisions import MAX_CONFLICTS, Decision, Ignored
 from microlith.handlers.lanes import HandlerTimeoutError, Lane
@@ -80,7 +80,7 @@ class HandlerCompletion:
 
     async def begin_again(self, lane: Lane, handling: Handling) -> int | None:
         """Count another try of a message that an earlier process left; None when it was tried too often."""
-        return await count_attempt(self._delivery, lane, handling, self.settlement)
+        return await count_attempt(self._delivery, lane, handling, self.settlement, self._settle)
 
     async def refill(self, lane: Lane) -> None:
         """Read what a lane missed from the log. What cannot be read stops the lane, and nothing else."""
@@ -98,7 +98,7 @@ class HandlerCompletion:
     def finish(self, lane: Lane, handling: Handling, value: Any, error: BaseException | None) -> Awaitable[None] | None:
         """Take what a handler returned or raised."""
         nothing = value is None and error is None and handling.outbox is None
-        if nothing and not lane.answers and handling.letter is None:
+        if nothing and not lane.answers and handling.letter is None and handling.arrival is None:
             handling.outcome = "ok"
             self._tracer.handled(handling)
             if handling.envelope.correlation_id in self._watched:
@@ -135,6 +135,9 @@ class HandlerCompletion:
         if error is not None and lane.keyed is not None and lane.spec.parks and handling.letter is None:
             key = lane.keyed.digest_of(handling)
             lane.keyed.block(key)
+        if handling.arrival is not None:
+            digest = handling.arrival.digest
+            return ArrivedSettlement(handling.handler, handling.envelope, digest, error, handling.attempt, key)
         checkpoint = -1 if position is None else lane.done_with(position)
         return Settlement(
             handling.handler, handling.envelope, position, checkpoint, error, handling.attempt, handling.letter, key
@@ -149,7 +152,7 @@ class HandlerCompletion:
         if lane.keyed is not None and lane.keyed.digest_of(handling) not in lane.keyed.left:
             settlement = self.settlement(lane, handling, "parked")
             settlement.parked = True
-            self._store.settle(settlement)
+            self._settle(handling, settlement)
         self._delivery.fail(handling.envelope.correlation_id, failure)
 
     def _outgoing(self, lane: Lane, handling: Handling, value: Any, decision: Decision | None = None) -> Outgoing:
@@ -219,6 +222,8 @@ class HandlerCompletion:
         if not self._delivery.waits.answer(handling.envelope.message_id, response[0]):
             self._delivery.answer(response[0].correlation_id, response[0])
         self._delivery.deliver(*response)
+        if self._delivery.replies is not None:
+            self._delivery.replies.answered(response[0])
         return finishing
 
     def _commit(
@@ -269,6 +274,8 @@ class HandlerCompletion:
         self._release(handling, None)
         if handling.letter is not None:
             self._delivery.retrying.succeeded(lane, handling.letter, handling.letter_key)
+        if handling.arrival is not None:
+            handling.arrival.settle()
 
     def _decides_anew(self, lane: Lane, handling: Handling, error: BaseException | None) -> bool:
         """Put a decision that lost a race for its stream back to the front, a few times."""
@@ -302,15 +309,28 @@ class HandlerCompletion:
         if handling.letter is not None:
             self._fail_letter(handling, handling.letter, reason, failure, settle=settle)
         elif lane.durable and settle:
-            self._store.settle(self.settlement(lane, handling, reason[:2000]))
+            self._settle(handling, self.settlement(lane, handling, reason[:2000]))
         else:
             self._leave(lane, handling)
         self._release(handling, failure)
-        if lane.answers:
+        asked = envelope.message.__kind__ == "query"
+        if self._delivery.replies is not None:
+            self._delivery.replies.failed(envelope, failure, asked=asked)
+        if asked:
             if self._delivery.waits.answer(envelope.message_id, failure):
                 return  # whoever asked decides what the failure means for the correlation
             self._delivery.answer(envelope.correlation_id, failure)
         self._delivery.fail(envelope.correlation_id, failure)
+
+    def _settle(self, handling: Handling, settlement: Settlement) -> None:
+        """Settle a message that failed; what came over a transport is told so after the commit, and comes again without."""
+        arrival = handling.arrival
+        if arrival is None:
+            self._store.settle(settlement)
+        else:
+            self._store.complete(
+                Unit([], settlement), lambda committed, _: None if committed is None else arrival.settle()
+            )
 
     def _leave(self, lane: Lane, handling: Handling) -> None:
         """Leave a message that could not be settled for the next start, and what comes behind it in its key."""

@@ -22,6 +22,7 @@ from microlith.errors import (
     Behind,
     BusFullError,
     CascadeTooDeepError,
+    HandlerFailedError,
     MicrolithError,
     NoHandlerError,
     NotRunningError,
@@ -37,6 +38,7 @@ logger = logging.getLogger("microlith")
 _ANSWERS_KEPT = 10_000
 _FAILURES_KEPT = 1_000
 _COMMANDS_KEPT = 10_000
+_HEARD_OF_ONE = 1_000
 _DUPLICATE = Acceptance.DUPLICATE
 _UNDER_WAY = Acceptance.UNDER_WAY
 
@@ -53,6 +55,27 @@ class ReadSide(Protocol):
         ...
 
 
+class Leaving(Protocol):
+    """What sends events to other processes, as far as somebody waits for it."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is more to send, and somebody may wait for that."""
+        ...
+
+
+class Replies(Protocol):
+    """What tells other processes, as far as the delivery needs it."""
+
+    def answered(self, response: Envelope[Any]) -> None:
+        """Tell whoever asked a question from elsewhere the answer."""
+        ...
+
+    def failed(self, envelope: Envelope[Any], failure: HandlerFailedError, *, asked: bool) -> None:
+        """Tell the processes that a message came through that its handler failed."""
+        ...
+
+
 class Delivery:
     """The running heart of an application: routes, store, tracer and waits together.
 
@@ -65,6 +88,10 @@ class Delivery:
         failed: The newest failures of other handlers, likewise: a wait that begins before a failure is
             committed finds it here.
         caused: The newest commands that handlers sent; bounded.
+        replies: Tells other processes what their messages have caused here; None while there are none.
+        outboxes: What sends the events of this process to others.
+        leaving: Global position of the newest event that is to leave.
+        heard: The newest events that other processes told of, by correlation id; bounded.
     """
 
     def __init__(
@@ -96,6 +123,10 @@ class Delivery:
         self.read_side: ReadSide | None = None
         self.failed: OrderedDict[str, BaseException] = OrderedDict()
         self.caused: deque[Envelope[Any]] = deque(maxlen=_COMMANDS_KEPT)
+        self.replies: Replies | None = None
+        self.outboxes: list[Leaving] = []
+        self.leaving = -1
+        self.heard: OrderedDict[str, list[Envelope[Any]]] = OrderedDict()
 
     def projections(self) -> ReadSide:
         """Return the projections.
@@ -126,7 +157,7 @@ class Delivery:
             raise CascadeTooDeepError(route.entry.name, self.max_depth, self._chain(envelope))
         if route.kind != "event":
             if not route.lanes:
-                raise NoHandlerError(route.entry.name, self.routes.handled())
+                raise NoHandlerError(route.entry.name, self.routes.handled(), route.elsewhere)
             if len(route.lanes[0].queue) >= self.lane_limit:
                 raise BusFullError(route.kind, self.lane_limit)
 
@@ -177,7 +208,9 @@ class Delivery:
     def deliver(self, envelope: Envelope[Any], route: Route, position: int | None = None) -> None:
         """Hand an accepted message to the tracer, to the waits and to the lanes of its handlers."""
         lanes = route.lanes
-        self.tracer.sent(envelope, len(lanes), position, route.projections)
+        if route.leaves and position is not None:
+            self.leaving = position
+        self.tracer.sent(envelope, len(lanes) + route.leaves, position, route.projections)
         watched = self.waits.watched.get(envelope.correlation_id)
         if watched is not None:
             watched.offer(envelope)
@@ -208,6 +241,14 @@ class Delivery:
         self.answers[correlation_id] = answer
         if len(self.answers) > _ANSWERS_KEPT:
             self.answers.popitem(last=False)
+
+    def hear(self, envelope: Envelope[Any]) -> None:
+        """Remember an event that another process told of, for a wait that begins later."""
+        events = self.heard.setdefault(envelope.correlation_id, [])
+        if len(events) < _HEARD_OF_ONE and all(one.message_id != envelope.message_id for one in events):
+            events.append(envelope)
+        if len(self.heard) > _ANSWERS_KEPT:
+            self.heard.popitem(last=False)
 
     def fail(self, correlation_id: str, failure: BaseException) -> None:
         """End the waits on a correlation, those of now and those that begin later."""

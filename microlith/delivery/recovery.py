@@ -83,7 +83,11 @@ async def refill(delivery: Delivery, lane: Lane) -> None:
 
 
 async def count_attempt(
-    delivery: Delivery, lane: Lane, handling: Handling, settlement: Callable[..., Settlement]
+    delivery: Delivery,
+    lane: Lane,
+    handling: Handling,
+    settlement: Callable[..., Settlement],
+    settle: Callable[[Handling, Settlement], None],
 ) -> int | None:
     """Count, durably and before handling, that a message is tried again; pause first if it failed in this process."""
     tried, retry = -handling.attempt, lane.retry
@@ -106,7 +110,7 @@ async def count_attempt(
         return attempts
     reason = f"The process ended {MAX_ATTEMPTS} times while this message was handled."
     handling.attempt = MAX_ATTEMPTS
-    delivery.store.settle(settlement(lane, handling, reason))
+    settle(handling, settlement(lane, handling, reason))
     failure = HandlerFailedError(lane.spec.name, type(handling.envelope.message).__name__, reason)
     delivery.fail(handling.envelope.correlation_id, failure)
     return None

@@ -225,9 +225,12 @@ class Retrying:
     def _lane(self, letter: DeadLetter, cls: type[Message]) -> Lane:
         """Find the lane of the handler that failed. A command has only one, whatever it is called by now."""
         route = self._routes.of(cls)
-        for lane in route.lanes:
-            if lane.durable and (route.kind == "command" or lane.name == letter.handler):
+        lanes = [lane for lane in route.handling if lane.durable]
+        for lane in lanes:
+            if lane.name == letter.handler:
                 return lane
+        if route.kind == "command" and lanes:
+            return lanes[0]
         raise HandlerGoneError(letter)
 
 

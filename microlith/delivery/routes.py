@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from microlith.errors import UnknownTypeError
+from microlith.handlers.keys import KeyOf
 from microlith.handlers.lanes import Lane
 from microlith.messages import Kind, Message
 from microlith.serialization import MessageType, MessageTypes
@@ -21,9 +22,13 @@ class Route:
         stored: Whether the store records its messages.
         lanes: The lanes of its handlers; at most one for a command or query.
         projections: How many projections take it; they see it inside the store's commit.
+        inbound: The lane of its handler, for what comes over a transport; None when it comes from this process only.
+        key: Tells what a command keeps its order with, as its handler says; None when nothing does.
+        elsewhere: Who handles it in another process, by name; "" when nobody does.
+        leaves: 1 for an event that is sent over a transport, too; 0 for all others.
     """
 
-    __slots__ = ("entry", "kind", "lanes", "projections", "stored")
+    __slots__ = ("elsewhere", "entry", "inbound", "key", "kind", "lanes", "leaves", "projections", "stored")
 
     def __init__(self, entry: MessageType) -> None:
         self.entry = entry
@@ -31,6 +36,15 @@ class Route:
         self.stored = entry.kind in {"command", "event"}
         self.lanes: list[Lane] = []
         self.projections = 0
+        self.inbound: Lane | None = None
+        self.key: KeyOf | None = None
+        self.elsewhere = ""
+        self.leaves = 0
+
+    @property
+    def handling(self) -> list[Lane]:
+        """The lanes of its handlers in this process, wherever its messages come from."""
+        return self.lanes if self.inbound is None else [self.inbound, *self.lanes]
 
 
 class Routes:
@@ -61,4 +75,4 @@ class Routes:
 
     def lanes(self) -> Iterator[Lane]:
         """Yield every lane once."""
-        yield from dict.fromkeys(lane for route in self._by_class.values() for lane in route.lanes)
+        yield from dict.fromkeys(lane for route in self._by_class.values() for lane in route.handling)

@@ -228,6 +228,11 @@ class Lane:
         """Whether there is more in the log that it has to read."""
         return self.behind and not self.stopped
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there is more for it to do than what is being handled."""
+        return bool(self.queue) or self.catching_up
+
     def check_timeouts(self, now: float) -> None:
         """Cancel handlers that run longer than they may. Called from time to time."""
         for slot in self.slots:

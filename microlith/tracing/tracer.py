@@ -27,7 +27,7 @@ from microlith.serialization import MessageTypes, hidden_values
 Fact = dict[str, Any]
 logger = logging.getLogger("microlith")
 
-_SENT, _HANDLED, _SCHEDULED, _CANCELLED = range(4)
+_SENT, _HANDLED, _SCHEDULED, _CANCELLED, _CONNECTION = range(5)
 _INTERVAL = 0.03
 _SHARE = 0.03
 """Share of the loop's time that the tracer may take while it is behind."""
@@ -129,6 +129,7 @@ class Tracer:
             self._handled_fact,
             self._scheduled_fact,
             self._cancelled_fact,
+            self._connection_fact,
         )
         self.dropped = 0
         self.failed = 0
@@ -174,6 +175,10 @@ class Tracer:
     def cancelled(self, correlation_id: str, cause: str | None, name: str | None, message_id: str | None) -> None:
         """Note that a schedule was cancelled, by name or by message id; `cause` is the message being handled then."""
         self._gather(_CANCELLED, time(), correlation_id, cause, name, message_id)
+
+    def connection(self, broker: str, away: str) -> None:
+        """Note that a broker went away, and why; or, with an empty text, that it is back."""
+        self._gather(_CONNECTION, time(), broker, away)
 
     def follow(self, limit: int = _FOLLOWER_LIMIT) -> Follower:
         """Begin to follow: the reader gets every fact from now on, or a count of those it missed."""
@@ -315,6 +320,10 @@ class Tracer:
     ) -> Fact:
         data = ({"messageid": message_id} if message_id else {}) | ({"name": name} if name else {})
         return self._fact("microlith.cancelled", moment, data) | _place(correlation_id, cause)
+
+    def _connection_fact(self, moment: float, broker: str, away: str) -> Fact:
+        data = {"broker": broker, "connected": not away} | ({"reason": away[:500]} if away else {})
+        return self._fact("microlith.transport", moment, data)
 
     def _fact(self, kind: str, moment: float, data: dict[str, Any]) -> Fact:
         self._sequence += 1

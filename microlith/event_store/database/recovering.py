@@ -67,8 +67,9 @@ async def uncount(writer: Writer, begun: Sequence[tuple[str, Envelope[Any]]]) ->
         for handler, envelope in begun:
             if envelope.message.__kind__ == "command":
                 writer.session.named("uncount_command", envelope.message_id)
-            else:
-                writer.session.named("uncount_event", handler, envelope.message_id)
+            writer.session.named(
+                "uncount_event", handler, envelope.message_id
+            )  # a command that came over a transport, too
 
     await writer.do(lambda: writer.transact(write))
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from microlith.application import Microlith
 from microlith.application import draining as application_draining
 from microlith.application import microlith as application_module
+from microlith.application import serving as application_serving
 from microlith.context import correlated
 from microlith.delivery import Delivery, Receipt
 from microlith.envelope import Envelope
@@ -246,7 +247,7 @@ class World:
     def inhabit(self, patches: Patches) -> None:
         """Take the places of what the application gets from outside: its store, its trace log, its periodic looks."""
         patches.set(application_module, "open_event_store", self.open_store)
-        patches.set(application_module, "watch", _never_ending)
+        patches.set(application_serving, "watch", _never_ending)
         patches.set(application_draining, "_LOOK_EVERY", _WATCHED_EVERY)
         patches.set(application_module, "trace_place", lambda *_: None)
         patches.wrap(Tracer, "_tick", _only_when_followed)

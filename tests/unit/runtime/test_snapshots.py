@@ -89,6 +89,11 @@ async def kept(app, stream="book-a", owner="Book"):
     return await app.store.snapshot(stream, owner)
 
 
+def streams_of(app):
+    """Return what the application's handlers get as its streams."""
+    return app._serving.value(Streams, None)
+
+
 async def until_kept(app, **options):
     for _ in range(1000):
         if await kept(app, **options) is not None:
@@ -129,7 +134,7 @@ async def test_the_state_from_a_snapshot_is_that_of_a_full_fold(histories, every
 
     app, decider = library("memory:", aggregate=Kept)
     async with app:
-        streams = app._streams_of(app.store)
+        streams = streams_of(app)
         for history in histories:
             for by, word in history:
                 app.store.complete(Unit([correlated(Changed(by=by, word=word))], None, "book-a", None), lambda *_: None)
@@ -175,7 +180,7 @@ async def test_a_snapshot_that_is_of_no_use_is_dropped_told_once_and_made_anew(s
         bad = await kept(app)
 
         with caplog.at_level(logging.WARNING, "microlith"):
-            streams = app._streams_of(app.store)
+            streams = streams_of(app)
             first, position = await streams.load(decider, "book-a")
             assert await kept(app) is None
             app.store.keep_snapshot(bad)
@@ -212,11 +217,11 @@ async def test_snapshots_survive_a_restart_and_are_dropped_when_the_fold_changes
 
     again, same = library(url)
     async with again:
-        _, _, known = await again._streams_of(again.store).load_on(same, "book-a")
+        _, _, known = await streams_of(again).load_on(same, "book-a")
     Doubling.__name__ = "Book"
     changed, doubled = library(url, aggregate=Doubling)
     async with changed:
-        state, position, begun = await changed._streams_of(changed.store).load_on(doubled, "book-a")
+        state, position, begun = await streams_of(changed).load_on(doubled, "book-a")
 
     assert known >= 4
     assert (position, begun) == (5, -1)
@@ -292,7 +297,7 @@ async def test_a_state_that_would_not_come_back_as_it_is_gets_no_snapshot(aggreg
         await eventually(lambda: "would not come back" in caplog.text)
 
         assert (await app.store.check_snapshots()).checked == 0
-        state, position = await app._streams_of(app.store).load(decider, "book-a")
+        state, position = await streams_of(app).load(decider, "book-a")
 
     assert position == 2
     assert caplog.text.count("would not come back") == 1
@@ -331,7 +336,7 @@ async def test_a_decider_has_snapshots_too(store):
     async with Microlith("library", [component], store=store) as app:
         await change(app, 7)
         await until_kept(app, owner="Tally")
-        state, _, known = await app._streams_of(app.store).load_on(decider, "book-a")
+        state, _, known = await streams_of(app).load_on(decider, "book-a")
 
     assert state == Tally(21, [f"w{n % 4}" for n in range(7)])
     assert known >= 2

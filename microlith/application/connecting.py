@@ -1,0 +1,218 @@
+"""Connecting: the transports of a running application, and everything that goes over them.
+
+Works out what this process sends and takes, opens a transport for each broker, puts outboxes where messages leave, and starts
+what takes messages in. Without brokers there is nothing of it.
+
+Decides nothing about single messages; see `microlith.delivery.outbox` and `arriving`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Executor
+from typing import Any
+
+from microlith.application.carriers import Carriers
+from microlith.application.wiring import Wiring
+from microlith.delivery import Delivery, HandlerCompletion, Route
+from microlith.delivery.arriving import Arrivals
+from microlith.delivery.outbox import EventOutbox, Outbox
+from microlith.delivery.replies import InboxReplies
+from microlith.ids import new_id, short_id
+from microlith.messages import Event
+from microlith.serialization import MessageType
+from microlith.transports import Inbox, Subscribing, Topic, Topology, Transport
+from microlith.transports.cloud_events import Post
+
+logger = logging.getLogger("microlith.transports")
+
+Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+Connect = Callable[[str], Transport]
+
+
+class Connections:
+    """The transports of one process.
+
+    Attributes:
+        process: Name of the process at the brokers: its components, or the application when it runs all.
+        inbox: Where it hears what it has caused elsewhere; None without brokers.
+    """
+
+    def __init__(self, app: str, wiring: Wiring, carriers: Carriers, connect: Connect) -> None:
+        self.process = "-".join(sorted(wiring.runs)) if wiring.runs else app
+        self.inbox = Inbox(f"{self.process}-{short_id(new_id())}") if carriers.urls else None
+        self._app = app
+        self._wiring = wiring
+        self._carriers = carriers
+        self._connect = connect
+        self._handled_by = {
+            message: spec.component
+            for spec in (*wiring.handlers, *wiring.elsewhere)
+            for message in spec.messages
+            if not issubclass(message, Event)
+        }
+        self._transports: dict[str, Transport] = {}
+        self._taking: list[asyncio.Task[None]] = []
+        self._post = Post(wiring.types, app, self.process, None if self.inbox is None else self.inbox.name)
+
+    def carries(self, entry: MessageType) -> bool:
+        """Tell whether a type goes over a transport."""
+        return self._carriers.of(entry) is not None
+
+    @property
+    def transports(self) -> list[Transport]:
+        """The open transports."""
+        return list(self._transports.values())
+
+    def topologies(self) -> dict[str, Topology]:
+        """Say what this process needs at each broker, by its url."""
+        return {url: self._topology(url) for url in self._carriers.urls}
+
+    async def open(self) -> None:
+        """Connect to every broker.
+
+        Raises:
+            TransportError: One cannot be reached, or lacks what cannot be made there.
+        """
+        for url, topology in self.topologies().items():
+            transport = self._connect(url)
+            self._transports[url] = transport
+            await transport.open(topology)
+
+    def place(self, delivery: Delivery, executor: Executor, spawn: Spawn, limit: int) -> None:
+        """Put an outbox where the messages of a component leave, and note which events do."""
+        completion = HandlerCompletion(delivery)
+        outboxes: dict[tuple[str, Topic], Outbox] = {}
+        for entry, url in self._carried():
+            route = delivery.routes.of(entry.cls)
+            if entry.kind == "event":
+                route.leaves = 1
+            elif (topic := self._asks(entry)) is not None:
+                outbox = outboxes.get((url, topic))
+                if outbox is None:
+                    transport = self._transports[url]
+                    outbox = outboxes[url, topic] = Outbox(
+                        topic,
+                        [entry.cls],
+                        delivery,
+                        completion,
+                        transport,
+                        self._post,
+                        executor=executor,
+                        limit=limit,
+                        spawn=spawn,
+                    )
+                route.lanes.append(outbox)
+                route.leaves = 0 if route.inbound is None else 1
+        for spec in (*self._wiring.handlers, *self._wiring.elsewhere):
+            for message in spec.messages:
+                delivery.routes.of(message).key = spec.key
+        for spec in self._wiring.elsewhere:
+            for message in spec.messages:
+                delivery.routes.of(message).elsewhere = spec.name
+
+    async def start(self, delivery: Delivery, spawn: Spawn) -> None:
+        """Begin to send events, to tell and to hear, and to take what comes."""
+        for url, transport in self._transports.items():
+            transport.watch(_told(delivery, transport.broker))
+            replies = None
+            if url == self._carriers.inbox and self.inbox is not None:
+                delivery.replies = replies = InboxReplies(transport, self._post)
+                spawn(replies.run(), "microlith replies")
+            await self._send_events(url, transport, delivery, replies, spawn)
+            arrivals = Arrivals(delivery, transport, self._post)
+            topology = self._topology(url)
+            if topology.inbox is not None:
+                self._take(spawn, arrivals.listen(topology.inbox), "inbox")
+            for wanted in topology.takes:
+                self._take(spawn, arrivals.take(wanted), f"{wanted.topic.kind} {wanted.topic.component}")
+
+    async def stop_taking(self) -> None:
+        """Take nothing more; what has come and is not settled yet may still be."""
+        taking, self._taking = self._taking, []
+        for task in taking:
+            task.cancel()
+        if taking:
+            await asyncio.wait(taking)
+
+    async def close(self) -> None:
+        """Tell the brokers what was settled, and let go of them."""
+        await self.stop_taking()
+        for transport in self._transports.values():
+            try:
+                await transport.close()
+            except Exception:  # the others are to be closed, too
+                logger.exception("%s was not closed properly.", transport.broker)
+        self._transports = {}
+
+    async def _send_events(
+        self, url: str, transport: Transport, delivery: Delivery, replies: InboxReplies | None, spawn: Spawn
+    ) -> None:
+        carried = {entry.cls for entry, carrier in self._carried() if entry.kind == "event" and carrier == url}
+
+        def carries(route: Route) -> bool:
+            return route.entry.cls in carried
+
+        if carried or replies is not None:
+            scheme = url.partition(":")[0]
+            name = "events" if len(self._carriers.urls) == 1 else f"events_{scheme}"
+            outbox = EventOutbox(name, delivery, transport, self._post, carries, replies)
+            await outbox.start(spawn)
+            delivery.outboxes.append(outbox)
+
+    def _take(self, spawn: Spawn, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._taking.append(spawn(work, f"microlith takes {name}"))
+
+    def _carried(self) -> Iterator[tuple[MessageType, str]]:
+        for entry in self._wiring.types:
+            url = self._carriers.of(entry)
+            if url is not None and not entry.step_of:
+                yield entry, url
+
+    def _asks(self, entry: MessageType) -> Topic | None:
+        """Return where a command or query goes: to the component that handles it; None when nobody is known to."""
+        if entry.kind not in ("command", "query"):
+            return None
+        handled_by = self._handled_by.get(entry.cls, entry.component if self._carriers.is_named(entry) else None)
+        return None if handled_by is None else Topic(entry.kind, handled_by)
+
+    def _topology(self, url: str) -> Topology:
+        carried = [entry for entry, carrier in self._carried() if carrier == url]
+        asked = [topic for entry in carried if (topic := self._asks(entry)) is not None]
+        told = [Topic("event", entry.component) for entry in carried if entry.kind == "event"]
+        running = {component.name for component in self._wiring.running}
+        takes = [
+            Subscribing(topic, topic.component)
+            for topic in dict.fromkeys(self._asks(entry) for entry in carried if entry.cls in self._handled_by)
+            if topic is not None and topic.component in running
+        ]
+        return Topology(
+            self._app,
+            tuple(dict.fromkeys((*asked, *told))),
+            (*takes, *self._takes_events(carried)),
+            self.inbox if url == self._carriers.inbox else None,
+        )
+
+    def _takes_events(self, carried: list[MessageType]) -> Iterator[Subscribing]:
+        """Yield what each component takes of what happened in each component."""
+        wanted: dict[tuple[str, str], set[str]] = {}
+        shown = {entry.cls: entry for entry in carried if entry.kind == "event"}
+        takers = [(spec.component, message) for spec in self._wiring.handlers for message in spec.messages]
+        takers += [(one.component, event) for one in self._wiring.projections for event in one.events]
+        for taker, message in takers:
+            entry = shown.get(message)
+            if entry is not None:
+                wanted.setdefault((entry.component, taker), set()).add(self._wiring.types.shown(entry))
+        for (component, taker), names in sorted(wanted.items()):
+            yield Subscribing(Topic("event", component), taker, frozenset(names))
+
+
+def _told(delivery: Delivery, broker: str) -> Callable[[bool, str], None]:
+    def changed(connected: bool, why: str) -> None:
+        delivery.tracer.connection(broker, why if not connected else "")
+        if connected:
+            logger.warning("%s is back; what waited is sent.", broker)
+        else:
+            logger.warning("%s is away: %s What is sent meanwhile waits.", broker, why)
+
+    return changed

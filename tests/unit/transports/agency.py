@@ -1,0 +1,96 @@
+"""A travel agency in three components, for tests of what goes from process to process: booking, paying and telling."""
+
+from microlith import Command, Component, Event, Microlith, Query, ReadModel, Response, Table
+from microlith.testing.memory_broker import MemoryBroker
+
+
+class BookCommand(Command):
+    trip: str
+    price: int = 100
+
+
+class BookedEvent(Event):
+    trip: str
+    price: int
+
+
+class PayCommand(Command):
+    trip: str
+    price: int
+
+
+class PaidEvent(Event):
+    trip: str
+
+
+class PaymentRefusedEvent(Event):
+    trip: str
+
+
+class PriceResponse(Response):
+    price: int
+
+
+class PriceRequest(Query[PriceResponse]):
+    trip: str
+
+
+class Paid(ReadModel, key="trip"):
+    trip: str
+
+
+BROKER = "memory://agency"
+
+
+class Agency(Microlith):
+    """One process; it remembers what was handled in it."""
+
+    handled: list[str]
+
+
+def agency(
+    broker: MemoryBroker, *runs: str, store: str = "memory:", buses: dict[str, str] | None = None, **options
+) -> Agency:
+    """Make a process of the agency that runs some of its components."""
+    booking, paying, telling = Component("booking"), Component("paying"), Component("telling")
+    handled: list[str] = []
+
+    @booking.handles(BookCommand)
+    async def book(command: BookCommand) -> list[BookedEvent | PayCommand]:
+        handled.append(f"book {command.trip}")
+        if command.trip == "nowhere":
+            raise ValueError("there is no such place")
+        return [
+            BookedEvent(trip=command.trip, price=command.price),
+            PayCommand(trip=command.trip, price=command.price),
+        ]
+
+    @booking.handles(PriceRequest)
+    async def tell_price(query: PriceRequest) -> PriceResponse:
+        handled.append(f"price {query.trip}")
+        if query.trip == "nowhere":
+            raise ValueError("there is no such place")
+        return PriceResponse(price=len(query.trip))
+
+    @paying.handles(PayCommand)
+    async def pay(command: PayCommand) -> PaidEvent | PaymentRefusedEvent:
+        handled.append(f"pay {command.trip}")
+        if command.price > 1000:
+            return PaymentRefusedEvent(trip=command.trip)
+        return PaidEvent(trip=command.trip)
+
+    @telling.handles(PaidEvent)
+    async def tell(event: PaidEvent) -> None:
+        handled.append(f"tell {event.trip}")
+
+    paid = telling.projection("paid", Paid)
+
+    @paid.on(PaidEvent)
+    def note(event: PaidEvent, table: Table[Paid]) -> None:
+        table.put(Paid(trip=event.trip))
+
+    app = Agency("agency", components=[booking, paying, telling], store=store, runs=runs, **options)
+    app.buses = {"command": BROKER, "query": BROKER, "event": BROKER} if buses is None else buses
+    app.connects = broker.connect
+    app.handled = handled
+    return app
