@@ -113,6 +113,8 @@ class Connections:
 
     async def start(self, delivery: Delivery, spawn: Spawn) -> None:
         """Begin to send events, to tell and to hear, and to take what comes."""
+        takes = [wanted for url in self._transports for wanted in self._topology(url).takes]
+        recorded = {self._wiring.types.find(name).cls for wanted in takes for name in wanted.types or ()}
         for url, transport in self._transports.items():
             transport.watch(_told(delivery, transport.broker))
             replies = None
@@ -120,8 +122,8 @@ class Connections:
                 delivery.replies = replies = InboxReplies(transport, self._post)
                 spawn(replies.run(), "microlith replies")
             await self._send_events(url, transport, delivery, replies, spawn)
-            arrivals = Arrivals(delivery, transport, self._post)
             topology = self._topology(url)
+            arrivals = Arrivals(delivery, transport, self._post, recorded)
             if topology.inbox is not None:
                 self._take(spawn, arrivals.listen(topology.inbox), "inbox")
             for wanted in topology.takes:

@@ -112,8 +112,9 @@ class Serving:
             raise WrongBusError(cls.__name__, cls.__kind__, kind)
         route = self._delivery.routes.of(cls)
         spec = HandlerSpec("subscription", cls, function)
-        if route.handling and kind != "event":
-            raise DuplicateHandlerError(cls.__name__, route.handling[0].spec.place, spec.place)
+        others = [lane.spec for lane in route.handling] + [one for one in self._wiring.elsewhere if cls in one.messages]
+        if others and kind != "event":
+            raise DuplicateHandlerError(cls.__name__, others[0].place, spec.place)
         lane = self._lane(spec, HandlerCompletion(self._delivery), durable=kind == "command")
         route.lanes.append(lane)
 

@@ -9,7 +9,7 @@ Sends nothing; see `outbox` and `replies`.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from time import monotonic
 from typing import Any
 
@@ -59,10 +59,21 @@ class ArrivedCommand:
 
 
 class Arrivals:
-    """Takes what comes over one transport."""
+    """Takes what comes over one transport.
 
-    def __init__(self, delivery: Delivery, transport: Transport, post: Post) -> None:
+    Args:
+        delivery: Where it goes.
+        transport: What it comes over.
+        post: What reads it.
+        recorded: Event classes that are recorded in this process when they come. Whoever waits for one of them is told
+            then, and not before: what is folded in the same commit can be read by that time.
+    """
+
+    def __init__(
+        self, delivery: Delivery, transport: Transport, post: Post, recorded: Collection[type[Any]] = ()
+    ) -> None:
         self._delivery = delivery
+        self._recorded = recorded
         self._transport = transport
         self._post = post
         self._in_hand: dict[str, ArrivedCommand] = {}
@@ -169,6 +180,8 @@ class Arrivals:
             delivery.fail(told.correlation_id, failure)
             return
         envelope = self._post.message(arrival.parcel, ("response", "event"))
+        if type(envelope.message) in self._recorded:
+            return
         if envelope.message.__kind__ == "event":
             delivery.hear(envelope)
         elif envelope.causation_id is None or not delivery.waits.answer(envelope.causation_id, envelope):

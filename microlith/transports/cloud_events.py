@@ -184,7 +184,7 @@ class Post:
             except MicrolithError as error:
                 raise UnreadableParcelError(f"has a type that is not known here: {error}") from None
         if entry.kind not in kinds:
-            raise UnreadableParcelError(f"is a {entry.kind}, {entry.name}, where a {' or a '.join(kinds)} was expected")
+            raise UnreadableParcelError(f"is of type {entry.name}, which is no {' or '.join(kinds)}")
         return entry
 
     def _replies(self, envelope: Envelope[Any]) -> str:
