@@ -11,8 +11,9 @@ import logging
 import os
 import signal
 import socket
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import PIPE, SubprocessStreamProtocol
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,32 @@ class WorkerFailedError(ToolError):
         return self.error
 
 
+class Pipes(SubprocessStreamProtocol):
+    """What a worker prints, and its end.
+
+    `Process.wait` of asyncio would also wait until the pipes are closed, which a child of the user's code may prevent.
+
+    Attributes:
+        exited: Resolves when the process has ended.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=_LONGEST_LINE, loop=loop)
+        self.exited: asyncio.Future[None] = loop.create_future()
+
+    def process_exited(self) -> None:
+        """Note the end."""
+        super().process_exited()
+        if not self.exited.done():
+            self.exited.set_result(None)
+
+
 class WorkerProcess:
     """A worker and its link.
 
     Args:
         process: The running process.
+        pipes: What it prints.
         link: Its link.
         on_line: Gets every line that is no answer to a step: replies and facts.
         showing: Where each line goes that the user's code prints.
@@ -60,12 +82,14 @@ class WorkerProcess:
 
     def __init__(
         self,
-        process: Process,
+        process: asyncio.SubprocessTransport,
+        pipes: Pipes,
         link: Link,
         on_line: Callable[[Line], None],
         showing: Showing,
     ) -> None:
         self._process = process
+        self._pipes = pipes
         self._link = link
         self._on_line = on_line
         self._showing = showing
@@ -84,10 +108,18 @@ class WorkerProcess:
         on_line: Callable[[Line], None],
         showing: Showing,
     ) -> "WorkerProcess":
-        """Start a worker with the project's interpreter, in the project's folder."""
+        """Start a worker with the project's interpreter, in the project's folder.
+
+        Whoever is cancelled meanwhile leaves no process behind.
+        """
+        loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
+        with ExitStack() as given_up, theirs:
+            given_up.callback(ours.close)
+            link = await Link.over(ours)
+            given_up.callback(link.close)
+            process, pipes = await loop.subprocess_exec(
+                lambda: Pipes(loop),
                 python,
                 "-P",  # the folder it starts in must not come before the runtime
                 "-m",
@@ -102,17 +134,18 @@ class WorkerProcess:
                 pass_fds=(theirs.fileno(),),
                 process_group=0,  # Ctrl-C in the terminal is for the supervisor; and its own children end with it
             )
-        return cls(process, await Link.over(ours), on_line, showing)
+            given_up.pop_all()  # no await from here on: it is theirs who asked
+        return cls(process, pipes, link, on_line, showing)
 
     @property
     def pid(self) -> int:
         """The process id."""
-        return self._process.pid
+        return self._process.get_pid()
 
     @property
     def alive(self) -> bool:
         """Whether the process runs."""
-        return self._process.returncode is None
+        return self._process.get_returncode() is None
 
     @property
     def killed(self) -> bool:
@@ -134,7 +167,7 @@ class WorkerProcess:
             raise WorkerFailedError(
                 {
                     "type": "WrongProtocolError",
-                    "message": f"The project's environment has another version of microlith ({self._process.pid}).",
+                    "message": f"The project's environment has another version of microlith ({self.pid}).",
                     "hint": "Run the `microlith` of that environment, or install the same version there.",
                 }
             )
@@ -184,7 +217,7 @@ class WorkerProcess:
 
     def describe_end(self) -> str:
         """Say how the process ended, for people."""
-        code = self._process.returncode
+        code = self._process.get_returncode()
         if code is None:
             return "it still runs"
         return f"it was ended by {signal.Signals(-code).name}" if code < 0 else f"it ended with exit code {code}"
@@ -200,12 +233,15 @@ class WorkerProcess:
         """Read all that comes from it until its end."""
         readers = [
             asyncio.create_task(self._read_link()),
-            asyncio.create_task(self._read_output("stdout", self._process.stdout)),
-            asyncio.create_task(self._read_output("stderr", self._process.stderr)),
+            asyncio.create_task(self._read_output("stdout", self._pipes.stdout)),
+            asyncio.create_task(self._read_output("stderr", self._pipes.stderr)),
         ]
-        await self._process.wait()
+        await self._pipes.exited
         self._kill_group()
         _, late = await asyncio.wait(readers, timeout=_PIPE_GRACE)
+        self._process.close()  # what was read until now is still shown
+        if late:
+            _, late = await asyncio.wait(late, timeout=_PIPE_GRACE)
         for reader in late:
             reader.cancel()
         await asyncio.gather(*readers, return_exceptions=True)
@@ -255,6 +291,6 @@ class WorkerProcess:
 
     def _kill_group(self) -> None:
         try:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            os.killpg(self.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             return  # nobody is left (macOS says so with EPERM)
