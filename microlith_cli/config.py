@@ -23,12 +23,15 @@ VARIABLES = {
     "MICROLITH_COMMAND_BUS": "buses.command",
     "MICROLITH_QUERY_BUS": "buses.query",
     "MICROLITH_EVENT_BUS": "buses.event",
+    "MICROLITH_OTEL": "otel",
 }
 KEYS = tuple(VARIABLES.values())
 TRANSPORTS = ("memory:",)  # what the buses can be carried by
-DEFAULTS = {key: TRANSPORTS[0] for key in KEYS if key.startswith("buses.")}
+DEFAULTS = {key: TRANSPORTS[0] for key in KEYS if key.startswith("buses.")} | {"otel": False}
 """What holds where nothing is set; the other settings have none, or the application's own."""
 
+_SWITCHED = {"true": True, "false": False}
+"""What `otel` may be in an environment variable, beside a url."""
 # Up to the last @, for a password may hold one: better to hide too much than a part too little.
 _PASSWORD = re.compile(r"(://[^:/@]*:).*@", re.DOTALL)
 _SECRET = re.compile(r"(?i)(\b[\w-]*(?:password|passwd|pwd|secret|token|key)=)[^&;\s]*")
@@ -74,6 +77,12 @@ class Config:
         if value is not None and not isinstance(value, str):
             raise ConfigError(f"{key} must be a text, not {value!r}.", hint=f"It is set by {self.origin(key)}.")
         return value
+
+    @property
+    def otel(self) -> bool | str:
+        """Whether spans are exported, or the url of the receiver that they go to."""
+        value = self.get("otel", default=False)
+        return _SWITCHED.get(value, value) if isinstance(value, str) else bool(value)
 
 
 def masked(text: str) -> str:
@@ -127,6 +136,17 @@ def _check(key: str, setting: Setting) -> None:
             f"{', '.join(TRANSPORTS)} only.",
             hint="Take the setting out; nothing is carried otherwise without a word.",
         )
+    if key == "otel" and not _is_otel(setting.value):
+        raise ConfigError(
+            f"otel is {masked(repr(setting.value))} (set by {setting.origin}); it is true, false, or the url of a receiver.",
+            hint='Such as otel = "http://localhost:4318".',
+        )
+
+
+def _is_otel(value: Any) -> bool:
+    if isinstance(value, str):
+        return value in _SWITCHED or value.startswith(("http://", "https://"))
+    return isinstance(value, bool)
 
 
 def tool_table(document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -18,10 +18,12 @@ from typing import Any, Self
 from microlith.errors import HandlerFailedError
 from microlith_cli.errors import NothingRunsError
 from microlith_cli.project import Project, load_app
+from microlith_cli.supervisor.spans import add_spans
 from microlith_cli.supervisor.worker import Worker
 
 DRAIN_SECONDS = 10.0  # for handlers to finish, at the end
 _STOOD_STILL = "The event loop was blocked"
+SPANS_SECONDS = 2.0  # for a receiver to take the last spans
 INTERRUPTED_SECONDS = 0.5  # the same, for somebody who wants to go
 
 
@@ -46,6 +48,7 @@ class LocalSession:
         self._log = _Log(say)
         app = load_app(project)
         app.sends_scheduled = sends_scheduled
+        self._spans = add_spans(app, project)
         self._worker = Worker(app)
         self._following: asyncio.Task[None] | None = None
         self._runner: asyncio.Runner | None = asyncio.Runner()
@@ -102,6 +105,8 @@ class LocalSession:
                 self._runner.run(self._worker.stop(drain))
             finally:
                 self._end(self._runner)
+                if self._spans is not None:
+                    self._spans.telemetry.shutdown(SPANS_SECONDS)
 
     def __enter__(self) -> Self:
         return self

@@ -76,6 +76,7 @@ class Microlith(StoreSide):
         delivery: The running heart; None while stopped.
         intake: Whether messages from outside are taken.
         clock: What tells when a scheduled message is due; a test may give a virtual one.
+        middleware: What every message passes; may be changed until the start.
         sends_scheduled: Whether what is due is sent; not so for a tool that only looks after the schedules.
         opens: What makes the event store at start; a tool may have it made of something else than the url.
         buses: Urls of what carries the buses. The environment variables MICROLITH_COMMAND_BUS, MICROLITH_QUERY_BUS and
@@ -128,7 +129,7 @@ class Microlith(StoreSide):
         self.runs: tuple[str, ...] = tuple(runs)
         self.connects: Callable[[str], Transport] = make_transport
         self._components = components
-        self._middleware = tuple(middleware)
+        self.middleware: tuple[Middleware, ...] = tuple(middleware)
         self._max_depth = max_depth
         self._lane_limit = lane_limit
         self._wiring: Wiring | None = None
@@ -229,7 +230,7 @@ class Microlith(StoreSide):
                 connections,
                 self._tasks,
                 self._executor,
-                self._middleware,
+                self.middleware,
                 self._lane_limit,
             )
             await serving.start(self._subscriptions)
@@ -373,7 +374,7 @@ class Microlith(StoreSide):
         return self._erasing
 
     def _make_delivery(self, wiring: Wiring, store: EventStore) -> Delivery:
-        settled = [one.settled for one in self._middleware if type(one).settled is not Middleware.settled]
+        settled = [one.settled for one in self.middleware if type(one).settled is not Middleware.settled]
         tracer = TellingTracer(wiring.types, self.name, settled) if settled else Tracer(wiring.types, self.name)
         waits = Waits(lambda expired: explain_timeouts(self._running(), wiring.emits, expired))
         routes = Routes(wiring.types)
@@ -386,7 +387,7 @@ class Microlith(StoreSide):
             waits,
             max_depth=self._max_depth,
             lane_limit=self._lane_limit,
-            middleware=self._middleware,
+            middleware=self.middleware,
             clock=self.clock,
         )
 

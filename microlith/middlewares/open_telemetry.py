@@ -9,7 +9,8 @@ Sets up no exporter unless asked to (`OpenTelemetry.exporting`), and knows no tr
 
 import asyncio
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from threading import Thread
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -60,11 +61,12 @@ class OpenTelemetry(Middleware):
         """
         self._tracer = trace.get_tracer("microlith", tracer_provider=tracer_provider, schema_url=SCHEMA)
         self._propagator = propagator or TraceContextTextMapPropagator()
+        self._end: Callable[[], None] | None = None
         # Each is taken out when it is settled; there are as many as messages between a lane's queue and their commit.
         self._open: dict[Handling, Span] = {}
 
     @classmethod
-    def exporting(cls, service: str) -> Self:
+    def exporting(cls, service: str, endpoint: str | None = None) -> Self:
         """Make one that sends its spans by OTLP over HTTP, in batches, from a thread, until the process ends.
 
         Where to, how often and how many of them is said by the standard variables: OTEL_EXPORTER_OTLP_ENDPOINT,
@@ -72,6 +74,7 @@ class OpenTelemetry(Middleware):
 
         Args:
             service: `service.name`, if OTEL_SERVICE_NAME is not set.
+            endpoint: Url of the receiver, such as "http://localhost:4318". None: what the variables say, or that one.
         """
         # Only who exports needs the SDK.
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
@@ -81,8 +84,23 @@ class OpenTelemetry(Middleware):
 
         resource = Resource.create({SERVICE_NAME: service}).merge(OTELResourceDetector().detect())
         provider = SDKTracerProvider(resource=resource)
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        return cls(provider)
+        traces = None if endpoint is None else f"{endpoint.rstrip('/')}/v1/traces"
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=traces)))
+        made = cls(provider)
+        made._end = provider.shutdown
+        return made
+
+    def shutdown(self, seconds: float) -> None:
+        """Send what `exporting` has gathered, and make no more spans: for a process that cannot wait for its end to do that.
+
+        Args:
+            seconds: How long it may take. What a receiver has not taken by then is lost; without a word, for it says so itself.
+        """
+        if self._end is not None:
+            # The exporter tries for ten seconds and cannot be told otherwise; a process may end over this thread.
+            thread = Thread(target=self._end, name="microlith spans", daemon=True)
+            thread.start()
+            thread.join(seconds)
 
     def dispatching(self, envelope: Envelope[Any]) -> Envelope[Any]:
         """Make the span of sending; put its context into the headers."""

@@ -121,6 +121,8 @@ def card_rows(card: Fact) -> Iterator[tuple[str, str]]:
     if card["unhandled"]:
         yield "unhandled", ", ".join(card["unhandled"])
     yield "store", store_line(card)
+    if card.get("spans"):
+        yield "spans", f"sent to {card['spans']}"
     yield "listens at", str(card["socket"])
     yield "reload", "on save" if card["reloads"] else "off"
     if card.get("keys"):

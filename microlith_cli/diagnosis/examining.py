@@ -27,6 +27,7 @@ from microlith_cli.errors import (
 )
 from microlith_cli.project import Project, find_project, load_app
 from microlith_cli.session import only_reply
+from microlith_cli.supervisor.spans import receiver
 
 Advance = Callable[[int, int], None]
 Snapshots = tuple[int, Sequence[str]]
@@ -50,6 +51,8 @@ def examine(*, verify: bool, advance: Advance) -> Iterator[Finding]:
         yield Finding("ML002", "error", str(error), fix=error.hint)
         return
     yield Finding("ML002", "ok", f"project {project.name}, application {app}", str(project.root))
+    if project.config.otel:
+        yield findings.spans(receiver(project.config.otel))
     directory = findings.directory(project.state)
     yield directory
     if directory.level == "error":

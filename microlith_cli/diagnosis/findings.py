@@ -4,6 +4,7 @@ Looks at files and at what it is given; asks nobody and opens no store.
 """
 
 import os
+import socket
 import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,8 +12,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from microlith.tracing.log import CURRENT, LIMIT, PREVIOUS
+from microlith_cli.config import masked
 from microlith_cli.control import address
 from microlith_cli.errors import UnsafeDirectoryError
 from microlith_cli.project import STATE
@@ -20,6 +23,8 @@ from microlith_cli.project import STATE
 Level = Literal["ok", "note", "warning", "error"]
 
 PACKAGES = ("microlith", "pydantic", "typer", "rich", "watchfiles", "tomli", "jinja2", "uuid-utils")
+EXPORTER = "opentelemetry-exporter-otlp-proto-http"
+CONNECT_SECONDS = 1.0
 LARGEST_WAL = 64 * 1024 * 1024
 SOUND_SQLITE = (3, 51, 3)
 
@@ -55,6 +60,24 @@ def packages() -> Finding:
     if missing:
         return Finding("ML001", "error", f"{python}; not installed: {', '.join(missing)}", fix="pip install microlith")
     return Finding("ML001", "ok", f"{python}, {', '.join(there)}")
+
+
+def spans(url: str) -> Finding:
+    """Say whether the spans that the setting `otel` asks for can be made, and whether anybody takes them."""
+    try:
+        version(EXPORTER)
+    except PackageNotFoundError:
+        what = f"otel is set, and {EXPORTER} is not installed: the application does not start"
+        return Finding("ML016", "error", what, fix='pip install "microlith[otel]"')
+    shown = masked(url)
+    try:
+        parts = urlsplit(url)
+        place = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+        with socket.create_connection(place, CONNECT_SECONDS):
+            return Finding("ML016", "ok", f"spans go to {shown}")
+    except (OSError, ValueError) as error:
+        what = f"spans go to {shown}, where nobody takes them: {error}"
+        return Finding("ML016", "warning", what, fix="start the receiver, or correct otel in [tool.microlith]")
 
 
 def directory(state: Path) -> Finding:

@@ -42,10 +42,12 @@ class Worker:
     Args:
         app: The application; it is wired or will be by `start`.
         state: The project's own folder, for the catalog that shell completion reads; None: write none.
+        spans: Where spans of its messages go; empty: nowhere that is known here.
     """
 
-    def __init__(self, app: Microlith, *, state: Path | None = None) -> None:
+    def __init__(self, app: Microlith, *, state: Path | None = None, spans: str = "") -> None:
         self._app = app
+        self._spans = spans
         self._state = state
         self._stopping = False
         self._generation = 1
@@ -149,6 +151,7 @@ class Worker:
             ],
             "durability": self._app.store.durability,
             "engine": self._app.store.engine,
+            "spans": self._spans,
         }
 
     def catalog(self) -> Line:

@@ -19,19 +19,23 @@ import time
 import traceback
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microlith.errors import DiscoveryError, MicrolithError, StoreLockedError
 from microlith_cli.control.lines import encode
 from microlith_cli.errors import ToolError
 from microlith_cli.project import Project, describe_failure, find_project, load_app
 from microlith_cli.supervisor.link import PROTOCOL, Link
+from microlith_cli.supervisor.spans import add_spans
 
 if TYPE_CHECKING:
     from microlith import Microlith
+    from microlith_cli.supervisor.spans import Spans
 
 ORPHAN_DRAIN = 1.0
 """Seconds for messages under way when the supervisor has gone without a word."""
+_SPANS_SECONDS = 0.8
+"""How long a receiver of spans may take for the last ones: less than the grace after which a worker is killed."""
 _LOCKED_SECONDS = 3.0
 _LOCKED_PAUSE = 0.05
 _PR_SET_PDEATHSIG = 1
@@ -52,14 +56,12 @@ def main() -> int:
         import microlith.event_store.sqlite  # noqa: F401, PLC0415
         import microlith_cli.supervisor.worker  # noqa: F401, PLC0415
 
-        app, project = load(end)
-        if app is None or project is None:
-            return 1
-        return asyncio.run(_live(end, app, project))
+        loaded = load(end)
+        return 1 if loaded is None else asyncio.run(_live(end, loaded))
 
 
-async def _live(end: socket.socket, app: "Microlith", project: Project) -> int:
-    return await _Life(app, project, await Link.over(end)).live()
+async def _live(end: socket.socket, loaded: "Loaded") -> int:
+    return await _Life(loaded, await Link.over(end)).live()
 
 
 def die_with(parent: int) -> None:
@@ -78,15 +80,15 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-def load(end: socket.socket) -> tuple["Microlith | None", Project | None]:
+def load(end: socket.socket) -> "Loaded | None":
     """Wait to be told, then import and wire the user's code; says how that went.
 
     Returns:
-        The application, or None when it cannot be used or there is nobody to use it for.
+        None when the application cannot be used or there is nobody to use it for.
     """
     end.sendall(encode({"warm": PROTOCOL}))
     if _read_line(end).get("tell") != "load":
-        return None, None
+        return None
     # What fails is a fact, and the supervisor shows facts: as a line of a log it would be said twice.
     failures = logging.getLogger("microlith.handlers")
     failures.addHandler(logging.NullHandler())
@@ -96,13 +98,14 @@ def load(end: socket.socket) -> tuple["Microlith | None", Project | None]:
     try:
         project = find_project(root)
         app = load_app(project)
+        spans = add_spans(app, project)
         app.wire()
     except (KeyboardInterrupt, SystemExit, Exception) as error:  # noqa: BLE001 (whatever it is, the user is told)
         end.sendall(encode({"failed": described(error, root)}))
-        return None, None
+        return None
     took = (time.monotonic() - began) * 1000
     end.sendall(encode({"ready": {"app": app.name, "took_ms": round(took, 1)}}))
-    return app, project
+    return Loaded(app, project, spans)
 
 
 def described(error: BaseException, root: Path) -> dict[str, Any]:
@@ -142,15 +145,30 @@ def _watch_parent(parent: int) -> None:
     os._exit(1)
 
 
+class Loaded(NamedTuple):
+    """An application that was imported and wired.
+
+    Attributes:
+        app: The application.
+        project: Whose it is.
+        spans: The spans that its project is set to export.
+    """
+
+    app: "Microlith"
+    project: Project
+    spans: "Spans | None"
+
+
 class _Life:
     """From "ready" to the end: serves one application over the link."""
 
-    def __init__(self, app: "Microlith", project: Project, link: Link) -> None:
+    def __init__(self, loaded: Loaded, link: Link) -> None:
         from microlith_cli.supervisor.worker import Worker  # noqa: PLC0415 (heavy; imported by now)
 
+        app, project, self._spans = loaded
         self._root = project.root
         self._link = link
-        self._worker = Worker(app, state=project.state)
+        self._worker = Worker(app, state=project.state, spans=self._spans.where if self._spans else "")
         self._requests: dict[str, asyncio.Task[None]] = {}
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -217,6 +235,8 @@ class _Life:
             await asyncio.wait(last, timeout=0.5)
         self._link.send({"stopped": {"abandoned": abandoned}})
         await self._link.flush()
+        if self._spans is not None:  # nobody waits for this; the next generation serves already
+            await asyncio.to_thread(self._spans.telemetry.shutdown, _SPANS_SECONDS)
         self._link.close()
 
 

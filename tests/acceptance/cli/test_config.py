@@ -22,6 +22,7 @@ def test_every_setting_is_shown_with_its_origin(tool):
         ["buses.command", "memory:", "default"],
         ["buses.query", "memory:", "default"],
         ["buses.event", "memory:", "default"],
+        ["otel", "false", "default"],
     ]
 
 

@@ -1,3 +1,5 @@
+import socket
+
 import pytest
 
 from microlith_cli.diagnosis import findings
@@ -56,3 +58,23 @@ def test_a_folder_that_others_may_look_into_is_a_warning(tmp_path):
     found = findings.directory(tmp_path)
 
     assert (found.level, found.fix) == ("warning", "chmod 700 .microlith")
+
+
+def test_spans_that_somebody_takes_are_well():
+    with socket.create_server(("127.0.0.1", 0)) as receiver:
+        found = findings.spans(f"http://127.0.0.1:{receiver.getsockname()[1]}")
+
+    assert (found.code, found.level) == ("ML016", "ok")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://", "http://[", "http://127.0.0.1:99999"])
+def test_spans_that_nobody_takes_are_a_warning(url):
+    assert findings.spans(url).level == "warning"
+
+
+def test_spans_need_the_extra(monkeypatch):
+    monkeypatch.setattr(findings, "EXPORTER", "no-such-exporter")
+
+    found = findings.spans("http://127.0.0.1:1")
+
+    assert (found.level, found.fix) == ("error", 'pip install "microlith[otel]"')

@@ -230,7 +230,7 @@ async def test_a_message_that_is_parked_has_a_span_that_says_so(receiver: Receiv
 
 async def test_a_decision_that_lost_its_race_ends_its_span_and_is_made_anew_in_another(receiver: Receiver, providers):
     app = contested(Intruder(times=2))
-    app._middleware = (OpenTelemetry(providers()),)
+    app.middleware = (OpenTelemetry(providers()),)
     async with app:
         await app.command_bus.execute(Deposit(account_id="a", amount=10), until=DepositedEvent)
 
