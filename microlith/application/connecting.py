@@ -8,8 +8,9 @@ Decides nothing about single messages; see `microlith.delivery.outbox` and `arri
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager
 from typing import Any
 
 from microlith.application.carriers import Carriers
@@ -21,7 +22,7 @@ from microlith.delivery.replies import InboxReplies
 from microlith.ids import new_id, short_id
 from microlith.messages import Event
 from microlith.serialization import MessageType
-from microlith.transports import Inbox, Subscribing, Topic, Topology, Transport
+from microlith.transports import Change, Inbox, Subscribing, Topic, Topology, Transport
 from microlith.transports.cloud_events import Post
 
 logger = logging.getLogger("microlith.transports")
@@ -67,6 +68,38 @@ class Connections:
     def topologies(self) -> dict[str, Topology]:
         """Say what this process needs at each broker, by its url."""
         return {url: self._topology(url) for url in self._carriers.urls}
+
+    async def plan(self) -> list[tuple[str, Change]]:
+        """Tell what the brokers lack, or have otherwise, of what this process needs; each with its broker.
+
+        Raises:
+            TransportError: One cannot be reached.
+        """
+        found: list[tuple[str, Change]] = []
+        async with self._each() as transports:
+            for transport, topology in transports:
+                found += [(transport.broker, change) for change in await transport.plan(topology)]
+        return found
+
+    async def create(self) -> None:
+        """Make at the brokers what they lack of what this process needs, without sending or taking anything.
+
+        Raises:
+            TransportError: One cannot be reached, or has something otherwise.
+        """
+        async with self._each() as transports:
+            for transport, topology in transports:
+                await transport.open(topology)
+
+    @asynccontextmanager
+    async def _each(self) -> AsyncIterator[list[tuple[Transport, Topology]]]:
+        """Give transports of their own, with what is to last at each broker; closed in the end."""
+        given = [(self._connect(url), one._replace(inbox=None)) for url, one in self.topologies().items()]
+        try:
+            yield given
+        finally:
+            for transport, _ in given:
+                await transport.close()
 
     async def open(self) -> None:
         """Connect to every broker.

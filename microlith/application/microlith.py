@@ -190,6 +190,16 @@ class Microlith(StoreSide):
             self._wiring = Wiring(self._components, self.runs or placed())
         return self._wiring
 
+    def connections(self) -> Connections:
+        """Work out what goes over which transport, for this process; connects to nothing.
+
+        Raises:
+            WiringError: The application cannot start as it is written, or its buses are not configured right.
+        """
+        buses = self.buses if self.store_url == IN_MEMORY else from_environment(self.buses)
+        wiring = self.wire()
+        return Connections(self.name, wiring, Carriers(buses, wiring.types), self.connects)
+
     def catalog(self) -> dict[str, Any]:
         """Describe components, messages, handlers and projections, ready for JSON."""
         return catalog.describe(self.name, self.wire())
@@ -205,11 +215,9 @@ class Microlith(StoreSide):
             raise MicrolithError(f"The microlith {self.name!r} is running already.", hint="Start it once.")
         wiring = self.wire()
         root = self.root or Path.cwd()
-        url, buses = self.store_url, self.buses
+        url, connections = self.store_url, self.connections()
         if url != IN_MEMORY:
             url = store_beside(os.environ.get("MICROLITH_STORE_URL") or url, wiring.runs)
-            buses = from_environment(buses)
-        connections = Connections(self.name, wiring, Carriers(buses, wiring.types), self.connects)
         store = (self.opens or open_event_store)(url, wiring.types, root)
         await store.open(wiring.projections)
         self._erasing, self._traces = None, trace_place(self.trace_directory, store, url, root)

@@ -25,6 +25,7 @@ TABLE = (
     ("check", "Check that components import only messages of each other.", "microlith_cli.commands.check:command"),
     ("doctor", "Look for what is wrong, and say what mends it.", "microlith_cli.commands.doctor:command"),
     ("config", "Show every setting, and where it came from.", "microlith_cli.commands.config:command"),
+    ("broker", "Make at the brokers what the application needs there.", "microlith_cli.commands.broker:command"),
     (
         "dead-letters",
         "List messages that failed for good; retry or drop them.",
@@ -92,6 +93,8 @@ WORDS = {
     "check": ("--json", "--help"),
     "doctor": ("--verify", "--json", "--help"),
     "config": ("--json", "--help"),
+    "broker": ("setup", "--help"),
+    "broker setup": ("--dry-run", "--json", "--help"),
     "dead-letters": ("list", "show", "retry", "drop", "--json", "--help"),
     "dead-letters list": ("--json", "--help"),
     "dead-letters show": ("--json", "--help"),
@@ -133,6 +136,7 @@ Commands:
   check         Check that components import only messages of each other.
   doctor        Look for what is wrong, and say what mends it.
   config        Show every setting, and where it came from.
+  broker        Make at the brokers what the application needs there.
   dead-letters  List messages that failed for good; retry or drop them.
   schedules     List messages that are to be sent later; cancel them.
   bench         Send one message many times, and tell how long it takes.

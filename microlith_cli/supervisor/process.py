@@ -150,7 +150,7 @@ class WorkerProcess:
     @property
     def killed(self) -> bool:
         """Whether the process was ended by a signal that its own code does not cause, however wrong that is."""
-        return self._process.returncode in _FROM_OUTSIDE
+        return self._process.get_returncode() in _FROM_OUTSIDE
 
     def send(self, line: Line) -> None:
         """Hand a request on."""
