@@ -43,7 +43,7 @@ def copy_of(event: RecordedEvent) -> EventCopy:
         event.message_id,
         event.correlation_id,
         event.causation_id,
-        round(event.time * MICROSECONDS),
+        event.microseconds,
         event.depth,
         event.headers or None,
         event.data,

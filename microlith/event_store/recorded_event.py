@@ -61,6 +61,11 @@ class RecordedEvent(Protocol):
         ...
 
     @property
+    def microseconds(self) -> int:
+        """The same in whole microseconds: exact at all times, which a float is until the year 2106."""
+        ...
+
+    @property
     def depth(self) -> int:
         """Messages between it and the first one."""
         ...

@@ -135,6 +135,11 @@ class AppendedEvent(TypedEvent):
         return self.envelope.time
 
     @property
+    def microseconds(self) -> int:
+        """The same in microseconds."""
+        return round(self.envelope.time * MICROSECONDS)
+
+    @property
     def depth(self) -> int:
         """Messages between it and the first one."""
         return self.envelope.depth
@@ -298,6 +303,11 @@ class StoredEvent(TypedEvent):
     def time(self) -> float:
         """When the message was made, seconds since the epoch, to the microsecond."""
         return float(self._facts()[5]) / MICROSECONDS
+
+    @property
+    def microseconds(self) -> int:
+        """The same in microseconds, as it was written."""
+        return int(self._facts()[5])
 
     @property
     def depth(self) -> int:

@@ -15,7 +15,6 @@ from pydantic_core import from_json, to_json
 
 from microlith.errors import MicrolithError
 from microlith.event_store.protocol import RecordedEvent
-from microlith.event_store.records import MICROSECONDS
 from microlith.payloads import MASK, redact
 from microlith.privacy.marking import MARK, SEALED
 from microlith.serialization import MessageTypes, shown_fields
@@ -46,7 +45,7 @@ class EventLines:
         component, name = event.component, event.type
         source, shown = self._words.get((component, name)) or self._name(component, name)
         causation, headers = event.causation_id, event.headers
-        moment = written_time(round(event.time * MICROSECONDS))
+        moment = written_time(event.microseconds)
         begin = (
             f'{{"specversion":"1.0","id":{_quoted(event.message_id)},"source":{source},"type":{shown},"time":"{moment}",'
             f'"datacontenttype":"application/json","correlationid":{_quoted(event.correlation_id)}'

@@ -57,6 +57,15 @@ class RestoringContract:
         assert [event.position for event in await event_store.store.read("shelf-A")] == [0, 1]
         assert [event.position for event in await event_store.store.read_correlation("correlation")] == [0, 1]
 
+    async def test_copy_keeps_its_time_to_the_microsecond_in_any_year(self, event_store: StoreUnderTest) -> None:
+        moments = [COPY.microseconds, 4_500_000_000_000_001, 253_402_300_798_999_999]
+        made = [copy._replace(microseconds=moment) for copy, moment in zip(copies(3), moments, strict=True)]
+
+        await event_store.store.restore(made)
+        await event_store.reopen()
+
+        assert [event.microseconds for event in await event_store.whole_log()] == moments
+
     async def test_many_copies_are_readable_and_the_log_goes_on_behind_them(self, event_store: StoreUnderTest) -> None:
         await event_store.store.restore(copies(1300))
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from microlith import Event
 from microlith.event_store.event_copy import EventCopy
 from microlith.event_store.memory_copies import MemoryCopies
+from microlith.event_store.records import LATEST, MICROSECONDS
 from microlith.serialization import MessageTypes
 from microlith_cli.console.plain import harmless_json
 from microlith_cli.event_log.lines import EventLines, written_time
@@ -58,14 +59,13 @@ _TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
     st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists),
     st.lists(_TEXT, min_size=4, max_size=4),
     st.dictionaries(_TEXT, _TEXT, max_size=3),
-    st.integers(0, 4 * 10**15),
+    st.integers(0, LATEST * MICROSECONDS),
 )
 def test_whatever_is_written_is_read_as_it_was(value, texts, headers, microseconds):
     try:
         data = Noted(value=value).model_dump_json().encode()
     except ValueError:  # no text: no store keeps it either
         return
-    # Seconds as a float tell microseconds exactly until the year 2096.
     copy = COPY._replace(
         **dict(zip(("stream", "message_id", "correlation_id", "causation_id"), texts, strict=True)),
         microseconds=microseconds,
