@@ -29,8 +29,8 @@ class StateShape(Generic[S]):
 
     Attributes:
         every: Events after which a new snapshot is due.
-        fingerprint: Changes with the fields of the state, with the events it evolves by and their versions, and with
-            the functions that fold them; not with what those call elsewhere.
+        fingerprint: Changes with the fields of the state, with the events it evolves by and their versions, with the
+            functions that fold them, and with the upcasters those are read through; not with what those call elsewhere.
     """
 
     def __init__(
@@ -47,9 +47,12 @@ class StateShape(Generic[S]):
             warnings.simplefilter("ignore")  # a default that is no JSON is left out of the schema
             schema = self._adapter.json_schema(mode="serialization")
         versions = sorted((event.__name__, event.__version__) for event in events)
-        code = [_told(function.__code__) for function in folding if hasattr(function, "__code__")]
-        text = json.dumps([schema, versions, code], sort_keys=True, default=str)
-        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self._told: list[Any] = [schema, versions, _bodies(folding)]
+        self.fingerprint = _fingerprint(self._told)
+
+    def read_through(self, upcasters: Sequence[Callable[..., Any]]) -> None:
+        """Take in what old events are read through: a state that was folded through other upcasters is another one."""
+        self.fingerprint = _fingerprint([*self._told, _bodies(upcasters)] if upcasters else self._told)
 
     def write(self, state: S) -> bytes | None:
         """Write a state; None when it would not come back as it is."""
@@ -87,6 +90,15 @@ def _same(one: Any, other: Any) -> bool:
 
 def _flat(pairs: Iterable[tuple[Any, Any]]) -> Iterable[Any]:
     return (value for pair in pairs for value in pair)
+
+
+def _fingerprint(told: list[Any]) -> str:
+    text = json.dumps(told, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _bodies(functions: Iterable[Callable[..., Any]]) -> list[Any]:
+    return [_told(function.__code__) for function in functions if hasattr(function, "__code__")]
 
 
 def _told(code: CodeType) -> list[Any]:

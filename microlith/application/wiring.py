@@ -71,6 +71,7 @@ class Wiring:
         self._check_handlers()
         self._check_processes()
         self._check_upcasters()
+        self._tell_shapes()
         self._check_personal_fields()
         for projection in self.projections:
             if isinstance(projection, Projection):
@@ -182,6 +183,14 @@ class Wiring:
                     f"{entry.name} is at version {entry.version}, but nothing reads version {gap}.",
                     hint=f"Add `@{entry.component}.upcasts({entry.name}, version={gap})`.",
                 )
+
+    def _tell_shapes(self) -> None:
+        for component in self.components:
+            for decider in component.deciders:
+                if decider.shape is not None:
+                    events = sorted(decider.events, key=lambda event: event.__name__)
+                    chains = [sorted(self.types.of(event).upcasters.items()) for event in events]
+                    decider.shape.read_through([function for chain in chains for _, function in chain])
 
     def _check_personal_fields(self) -> None:
         if self.types.personal and find_spec("cryptography") is None:

@@ -55,7 +55,7 @@ async def test_changed_projection_that_raises_keeps_its_old_rows_until_it_is_men
 
     assert reached == again
     assert reached.checkpoint == 1
-    assert "the old rows stay" in reached.error
+    assert "the old ones stay" in reached.error
     assert "ItemStored at position 1: no room for bolt" in reached.error
     assert len(caplog.records) == 1
     assert (kept, mended, stock.folded()) == (2, Reached(2), 3)

@@ -194,9 +194,12 @@ class Projections:
         """Note why the outdated rows of a projection could not be replaced; they stay, and the next start tries again."""
         standing = self.standing(name)
         if standing.outdated is not None:
-            standing.checkpoint, standing.error = standing.outdated, f"built anew in vain, the old rows stay: {why}"
+            standing.checkpoint, standing.error = (
+                standing.outdated,
+                f"the new rows could not be built, the old ones stay: {why}",
+            )
             self._session.named("stop_projection", storable(standing.error), name)
-            logger.error("Projection %s could not be %s", name, standing.error)
+            logger.error("Projection %s has changed, and %s", name, standing.error)
 
     def _replace(self, standing: Standing, reader: LogReader, stop: Callable[[], bool]) -> bool:
         """Build the rows of a changed projection anew beside the old ones, and switch; tell whether that was done."""
