@@ -83,9 +83,9 @@ class Decider(Generic[S]):
         self._check()
         self.shape = None if snapshot_every is None else self._shape(snapshot_every, state, folding or (evolve,))
 
-    def stream_of(self, command: Command) -> str:
-        """Name the stream that a command concerns."""
-        fields = {name: getattr(command, name) for name in self.stream_fields}
+    def stream_of(self, message: Message) -> str:
+        """Name the stream that a command concerns, or an event that has the fields for it."""
+        fields = {name: getattr(message, name) for name in self.stream_fields}
         return self.stream.format(**fields)
 
     @property

@@ -19,7 +19,7 @@ from microlith.application import Microlith
 from microlith.context import correlated
 from microlith.envelope import Envelope
 from microlith.errors import NotRunningError
-from microlith.event_store.protocol import Committed, Unit
+from microlith.event_store.protocol import Committed, Place, Unit
 from microlith.handlers.schedules import Cancelled, Scheduled
 from microlith.messages import Command, Event, Message
 from microlith.processes import Process, process_type
@@ -87,7 +87,11 @@ class Decided:
 
 
 class GivenApplication:
-    """An application with a past: its read models know the events, and no handler has reacted to them."""
+    """An application with a past: its read models and aggregates know the events, and no handler has reacted to them.
+
+    An event that an aggregate folds stands in the stream that its fields name; where they do not, in that of the
+    aggregate's commands in `when`.
+    """
 
     def __init__(self, app: Microlith, events: Sequence[Event]) -> None:
         self._app = app
@@ -114,7 +118,10 @@ class Happened:
         return self
 
     async def then(self, *expected: Expected, in_any_order: bool = False) -> None:
-        """Check the events that followed, all of them, once every handler is idle: in the order of the log, or in any."""
+        """Check the events that followed, once every handler is idle: in the order of the log, or in any.
+
+        All of them, but for the steps that processes remember: `given(Fulfilment, ...)` looks at those.
+        """
         events, failure = await self._run()
         if failure is not None:
             raise AssertionError(str(failure)) from failure
@@ -135,7 +142,7 @@ class Happened:
     async def _run(self) -> tuple[list[Message], BaseException | None]:
         clock = VirtualClock()
         async with in_memory(self._app, clock=clock) as app:
-            await _remember(app, self._past)
+            await _remember(app, self._past, self._messages)
             await app.idle(_LONGEST)  # projections that are not inline know the past, too
             begin = await app.store.head()
             failure: BaseException | None = None
@@ -143,7 +150,8 @@ class Happened:
                 failure = await self._send(app, message) or failure
             for by in self._passing:
                 failure = await self._pass(app, clock, by) or failure
-            return [event.message for event in await app.store.read_all(after=begin, limit=10_000)], failure
+            happened = [event.message for event in await app.store.read_all(after=begin, limit=10_000)]
+            return [message for message in happened if not app.types.of(type(message)).step_of], failure
 
     async def _send(self, app: Microlith, message: Message) -> BaseException | None:
         """Send one message, wait until nothing is left to do, and return the first failure on the way."""
@@ -175,10 +183,14 @@ class Happened:
         return next((failure for key, failure in delivery.failed.items() if key not in before), None)
 
 
-async def _remember(app: Microlith, events: Sequence[Event]) -> None:
+async def _remember(app: Microlith, events: Sequence[Event], messages: Sequence[Message]) -> None:
     """Append the past in one commit, without delivering it: read models follow, handlers do not."""
     if not events:
         return
+    deciders = [decider for component in app.wire().components for decider in component.deciders]
+    envelopes = [correlated(event) for event in events]
+    streams = ((envelope, _stream_of(envelope.message, deciders, messages)) for envelope in envelopes)
+    places = {envelope.message_id: Place(stream) for envelope, stream in streams if stream is not None}
     written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def done(committed: Committed | None, error: BaseException | None) -> None:
@@ -187,8 +199,26 @@ async def _remember(app: Microlith, events: Sequence[Event]) -> None:
         else:
             written.set_result(None)
 
-    app.store.complete(Unit([correlated(event) for event in events]), done)
+    app.store.complete(Unit(envelopes, places=places), done)
     await written
+
+
+def _stream_of(event: Message, deciders: Sequence[Decider[Any]], messages: Sequence[Message]) -> str | None:
+    """Tell which stream an event of the past stands in; None: that of its component, since no aggregate needs it."""
+    for decider in deciders:
+        if type(event) not in decider.events:
+            continue
+        if all(name in type(event).model_fields for name in decider.stream_fields):
+            return decider.stream_of(event)
+        named = {decider.stream_of(one) for one in messages if type(one) in decider.commands}
+        if len(named) > 1:
+            raise AssertionError(
+                f"{type(event).__name__} does not say which stream of {decider.name} it stands in, and the commands "
+                f"name several: {', '.join(sorted(named))}. Begin with the command that leads to it instead."
+            )
+        if named:
+            return named.pop()
+    return None
 
 
 def _arranged(events: Sequence[Any], expected: Sequence[Expected]) -> list[Any]:
