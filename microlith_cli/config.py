@@ -7,7 +7,6 @@ Opens nothing that a setting names.
 """
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any
 
 import tomli
 
+from microlith.transports import IN_PROCESS, SCHEMES
+from microlith.urls import masked
 from microlith_cli.errors import ConfigError, nearest
 
 VARIABLES = {
@@ -26,15 +27,16 @@ VARIABLES = {
     "MICROLITH_OTEL": "otel",
 }
 KEYS = tuple(VARIABLES.values())
-TRANSPORTS = ("memory:",)  # what the buses can be carried by
-DEFAULTS = {key: TRANSPORTS[0] for key in KEYS if key.startswith("buses.")} | {"otel": False}
+BUSES = "buses."
+TYPES = "buses.types."
+"""What a setting begins with that says what carries one message type."""
+DEFAULTS = {key: IN_PROCESS for key in KEYS if key.startswith(BUSES)} | {"otel": False}
 """What holds where nothing is set; the other settings have none, or the application's own."""
 
+_BROKERS = tuple(f"{scheme}://" for scheme in SCHEMES if f"{scheme}:" != IN_PROCESS)
+_SHOWN = ", ".join(_BROKERS)
 _SWITCHED = {"true": True, "false": False}
 """What `otel` may be in an environment variable, beside a url."""
-# Up to the last @, for a password may hold one: better to hide too much than a part too little.
-_PASSWORD = re.compile(r"(://[^:/@]*:).*@", re.DOTALL)
-_SECRET = re.compile(r"(?i)(\b[\w-]*(?:password|passwd|pwd|secret|token|key)=)[^&;\s]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,11 @@ class Config:
         setting = self.settings.get(key)
         return "default" if setting is None else setting.origin
 
+    @property
+    def buses(self) -> dict[str, str]:
+        """What carries the buses, and single types, as far as it is set: as `Microlith` takes it."""
+        return {key.removeprefix(BUSES): self.settings[key].value for key in self.settings if key.startswith(BUSES)}
+
     def text(self, key: str) -> str | None:
         """A value that must be a text when it is there.
 
@@ -83,11 +90,6 @@ class Config:
         """Whether spans are exported, or the url of the receiver that they go to."""
         value = self.get("otel", default=False)
         return _SWITCHED.get(value, value) if isinstance(value, str) else bool(value)
-
-
-def masked(text: str) -> str:
-    """Show a url without its passwords: ***, whether before the host or among its options."""
-    return _PASSWORD.sub(r"\1***@", _SECRET.sub(r"\1***", text))
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -124,23 +126,33 @@ def read_config(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
 
 
 def _check(key: str, setting: Setting) -> None:
-    if key not in KEYS:
+    if key not in KEYS and not key.startswith(TYPES):
         close = nearest(key, KEYS)
         raise ConfigError(
             f"There is no setting {key!r} (in {setting.origin}, under [tool.microlith]).",
-            hint=f"Did you mean {close!r}?" if close else f"The settings are {', '.join(KEYS)}.",
+            hint=f"Did you mean {close!r}?" if close else f"The settings are {', '.join(KEYS)}, {TYPES}NAME.",
         )
-    if key.startswith("buses.") and setting.value not in TRANSPORTS:
-        raise ConfigError(
-            f"{key} is {masked(repr(setting.value))} (set by {setting.origin}); this version carries messages by "
-            f"{', '.join(TRANSPORTS)} only.",
-            hint="Take the setting out; nothing is carried otherwise without a word.",
-        )
+    if key.startswith(BUSES):
+        _check_bus(key, setting)
     if key == "otel" and not _is_otel(setting.value):
         raise ConfigError(
             f"otel is {masked(repr(setting.value))} (set by {setting.origin}); it is true, false, or the url of a receiver.",
             hint='Such as otel = "http://localhost:4318".',
         )
+
+
+def _check_bus(key: str, setting: Setting) -> None:
+    """Refuse what cannot be the url of a transport. One that begins with a variable is looked at when it is used."""
+    url = setting.value
+    if isinstance(url, str) and (url == IN_PROCESS or url.startswith((*_BROKERS, "${"))):
+        return
+    scheme = url.partition(":")[0] if isinstance(url, str) else ""
+    close = nearest(scheme, SCHEMES) if scheme not in SCHEMES else scheme
+    means = IN_PROCESS if close == "memory" else f"{close}://HOST/"
+    raise ConfigError(
+        f"{key} is {masked(repr(url))} (set by {setting.origin}), which names no transport.",
+        hint=f"Did you mean {means!r}?" if close else f"Write {IN_PROCESS!r}, or a url that begins with {_SHOWN}.",
+    )
 
 
 def _is_otel(value: Any) -> bool:

@@ -16,6 +16,7 @@ from microlith_cli.console import plain
 from microlith_cli.errors import (
     DONE,
     INTERRUPTED,
+    NOT_REACHABLE,
     SAID_NO,
     TIMED_OUT,
     WRONG_USAGE,
@@ -36,6 +37,10 @@ _RUNTIME_EXITS = {
     "UnknownTypeError": WRONG_USAGE,
     "AmbiguousTypeError": WRONG_USAGE,
     "WaitTimeout": TIMED_OUT,
+    "CarrierError": WRONG_USAGE,
+    "UnsetVariableError": WRONG_USAGE,
+    "TransportUrlError": WRONG_USAGE,
+    "TransportUnavailableError": NOT_REACHABLE,
 }
 
 

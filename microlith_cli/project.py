@@ -111,6 +111,7 @@ def load_app(project: Project) -> "Microlith":
     if isinstance(app, Microlith):
         app.trace_directory = project.state  # where `microlith trace` looks, wherever the store is
         app.store_url = project.config.text("store.url") or app.store_url
+        app.buses |= project.config.buses
         return app
     names = [key for key, value in vars(module).items() if isinstance(value, Microlith)]
     raise AppLoadError(

@@ -3,19 +3,24 @@
     {"command": "rabbitmq://127.0.0.1/", "event": "kafka://127.0.0.1:9092", "types.LoginCommand": "memory:"}
 
 A type that is named goes by its own url; others by that of their bus; "memory:" keeps them in the process.
+A url may name environment variables, so that no secret need stand where it is written: "rabbitmq://shop:${PASSWORD}@host/".
 
 Connects to nothing; see `connecting`.
 """
 
 import os
+import re
 from collections.abc import Mapping
+from urllib.parse import quote
 
-from microlith.errors import WiringError, nearest
+from microlith.errors import MicrolithError, WiringError, nearest
 from microlith.serialization import MessageType, MessageTypes
 from microlith.transports import IN_PROCESS
 
 BUSES = ("command", "query", "event")
 _TYPE = "types."
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_LOGIN = re.compile(r"\w+://[^/]*@")
 
 
 class CarrierError(WiringError):
@@ -53,17 +58,53 @@ class Carriers:
         return entry.cls in self._of_type
 
 
+class UnsetVariableError(WiringError):
+    """The url of a bus names an environment variable that is not set."""
+
+    def __init__(self, bus: str, name: str) -> None:
+        super().__init__(
+            f"The url of {bus!r} names {name}, which the environment does not have.",
+            hint=f"Set {name}; its value is taken as it is, and nothing of it need be escaped.",
+        )
+        self.name = name
+
+
 def from_environment(buses: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return a configuration with what the environment says instead: MICROLITH_COMMAND_BUS and so on."""
     set_there = {bus: environ[name] for bus in BUSES if environ.get(name := f"MICROLITH_{bus.upper()}_BUS")}
     return {**buses, **set_there}
 
 
+def filled_in(buses: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return a configuration with the values of the environment variables that its urls name, as ${NAME}.
+
+    What stands for a user or a password is escaped, as urls need it.
+
+    Raises:
+        UnsetVariableError: One is not set, or empty.
+    """
+
+    def filled(bus: str, url: str) -> str:
+        def value(match: re.Match[str]) -> str:
+            if not (found := environ.get(match[1])):
+                raise UnsetVariableError(bus, match[1])
+            return found
+
+        login = _LOGIN.match(url)
+        end = login.end() if login else 0
+        return _VARIABLE.sub(lambda match: quote(value(match), safe=""), url[:end]) + _VARIABLE.sub(value, url[end:])
+
+    return {bus: filled(bus, url) for bus, url in buses.items()}
+
+
 def _named(buses: Mapping[str, str], types: MessageTypes) -> list[tuple[type, str]]:
     found = []
     for key, url in buses.items():
         if key.startswith(_TYPE):
-            found.append((types.find(key.removeprefix(_TYPE)).cls, url))
+            try:
+                found.append((types.find(key.removeprefix(_TYPE)).cls, url))
+            except MicrolithError as error:
+                raise CarrierError(f"The buses are told what carries {key!r}: {error}", hint=error.hint) from error
         elif key not in BUSES:
             close = nearest(key, BUSES)
             raise CarrierError(

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from microlith.application import catalog
-from microlith.application.carriers import Carriers, from_environment
+from microlith.application.carriers import Carriers, filled_in, from_environment
 from microlith.application.connecting import Connections
 from microlith.application.draining import drained
 from microlith.application.erasing import Erasing, finish
@@ -110,7 +110,7 @@ class Microlith(StoreSide):
             max_depth: How long a chain of messages causing messages may get.
             lane_limit: How many commands or queries may wait for one handler.
             buses: Urls of what carries the buses, by "command", "query" and "event", and of single types, by
-                "types.NAME"; what is left out stays in the process.
+                "types.NAME"; what is left out stays in the process. ${NAME} in one stands for an environment variable.
             runs: Names of the components that run in this process; by default all.
         """
         self.name = name
@@ -198,7 +198,7 @@ class Microlith(StoreSide):
         """
         buses = self.buses if self.store_url == IN_MEMORY else from_environment(self.buses)
         wiring = self.wire()
-        return Connections(self.name, wiring, Carriers(buses, wiring.types), self.connects)
+        return Connections(self.name, wiring, Carriers(filled_in(buses), wiring.types), self.connects)
 
     def catalog(self) -> dict[str, Any]:
         """Describe components, messages, handlers and projections, ready for JSON."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from microlith.errors import MicrolithError
+from microlith.urls import masked
 
 
 class TransportError(MicrolithError):
@@ -14,7 +15,7 @@ class TransportUrlError(TransportError):
 
     def __init__(self, url: str, problem: str, *, hint: str = "") -> None:
         super().__init__(
-            f"{url!r} is not the url of a transport: {problem}.",
+            f"{masked(repr(url))} is not the url of a transport: {problem}.",
             hint=hint or 'Write "memory:", "rabbitmq://user@host/vhost" or "kafka://host:9092".',
         )
 

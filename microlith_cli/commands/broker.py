@@ -12,16 +12,10 @@ import typer
 
 from microlith_cli.console import blocks, plain
 from microlith_cli.console.ink import plural
-from microlith_cli.errors import DONE, NOT_REACHABLE, SAID_NO, ToolError
+from microlith_cli.errors import DONE, SAID_NO
 from microlith_cli.project import find_project, load_app
 
 command = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-
-
-class BrokerAwayError(ToolError):
-    """A broker cannot be reached."""
-
-    exit = NOT_REACHABLE
 
 
 @command.callback()
@@ -35,31 +29,24 @@ def setup(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> int:
     """Make the queues, topics and exchanges that are missing, or show them."""
-    from microlith.transports import TransportUnavailableError  # noqa: PLC0415 (for those who have brokers)
-
     app = load_app(find_project())
     connections = app.connections()
     if not connections.topologies():
         plain.say("every bus is in memory: there is no broker to set up")
         return DONE
-    try:
-        found = asyncio.run(connections.plan())
-        differs = [change for _, change in found if change.action == "differs"]
-        for place, change in found:
-            if as_json:
-                plain.out_json(
-                    {"item": "change", "broker": place, **change._asdict(), "done": not (dry_run or differs)}
-                )
-        if not as_json:
-            rows = [(change.action, change.what, change.name, change.detail) for _, change in found]
-            plain.out("\n".join(plain.escape(line) for line in blocks.columns(rows)) if rows else "nothing is missing")
-        if differs:
-            plain.say(f"{plural(len(differs), 'thing')} there differ; nothing was changed")
-            return SAID_NO
-        if found and not dry_run:
-            asyncio.run(connections.create())
-    except TransportUnavailableError as error:
-        raise BrokerAwayError(str(error), hint=error.hint) from error
+    found = asyncio.run(connections.plan())
+    differs = [change for _, change in found if change.action == "differs"]
+    for place, change in found:
+        if as_json:
+            plain.out_json({"item": "change", "broker": place, **change._asdict(), "done": not (dry_run or differs)})
+    if not as_json:
+        rows = [(change.action, change.what, change.name, change.detail) for _, change in found]
+        plain.out("\n".join(plain.escape(line) for line in blocks.columns(rows)) if rows else "nothing is missing")
+    if differs:
+        plain.say(f"{plural(len(differs), 'thing')} there differ; nothing was changed")
+        return SAID_NO
+    if found and not dry_run:
+        asyncio.run(connections.create())
     if found:
         plain.say(f"{plural(len(found), 'thing')} {'would be made' if dry_run else 'made'}")
     return DONE

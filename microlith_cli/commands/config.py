@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from microlith_cli.config import DEFAULTS, VARIABLES, Config, masked
+from microlith.urls import masked
+from microlith_cli.config import DEFAULTS, VARIABLES, Config
 from microlith_cli.console import blocks, plain
 from microlith_cli.errors import DONE
 from microlith_cli.project import find_project
@@ -30,13 +31,14 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON
 
 
 def _rows(config: Config) -> Iterator[dict[str, Any]]:
-    for variable, key in VARIABLES.items():
+    variables = {key: variable for variable, key in VARIABLES.items()}
+    for key in (*variables, *sorted(key for key in config.settings if key not in variables)):
         value = config.get(key, DEFAULTS.get(key))
         yield {
             "setting": key,
             "value": masked(value) if isinstance(value, str) else value,
             "origin": config.origin(key),
-            "variable": variable,
+            "variable": variables.get(key),
         }
 
 

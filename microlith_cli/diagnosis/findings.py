@@ -15,7 +15,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from microlith.tracing.log import CURRENT, LIMIT, PREVIOUS
-from microlith_cli.config import masked
+from microlith.urls import masked
 from microlith_cli.control import address
 from microlith_cli.errors import UnsafeDirectoryError
 from microlith_cli.project import STATE

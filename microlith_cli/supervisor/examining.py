@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any
 
 from microlith import Microlith
-from microlith_cli.config import masked
+from microlith.urls import masked
 from microlith_cli.errors import DONE
 
 Line = dict[str, Any]

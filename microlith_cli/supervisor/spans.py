@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from microlith_cli.config import masked
+from microlith.urls import masked
 from microlith_cli.project import Project
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microlith.errors import DiscoveryError, MicrolithError, StoreLockedError
+from microlith.transports import TopologyDriftError
 from microlith_cli.control.lines import encode
 from microlith_cli.errors import ToolError
 from microlith_cli.project import Project, describe_failure, find_project, load_app
@@ -30,6 +31,7 @@ from microlith_cli.supervisor.spans import add_spans
 
 if TYPE_CHECKING:
     from microlith import Microlith
+    from microlith.application.connecting import Connections
     from microlith_cli.supervisor.spans import Spans
 
 ORPHAN_DRAIN = 1.0
@@ -99,13 +101,29 @@ def load(end: socket.socket) -> "Loaded | None":
         project = find_project(root)
         app = load_app(project)
         spans = add_spans(app, project)
-        app.wire()
+        connections = app.connections()
+        if connections.topologies():
+            asyncio.run(check_brokers(connections))  # before the one that serves is stopped
     except (KeyboardInterrupt, SystemExit, Exception) as error:  # noqa: BLE001 (whatever it is, the user is told)
         end.sendall(encode({"failed": described(error, root)}))
         return None
     took = (time.monotonic() - began) * 1000
     end.sendall(encode({"ready": {"app": app.name, "took_ms": round(took, 1)}}))
     return Loaded(app, project, spans)
+
+
+async def check_brokers(connections: "Connections") -> None:
+    """See that each broker can be reached, and has nothing otherwise than the application needs it.
+
+    Raises:
+        TransportError: One cannot, or has.
+    """
+    differences: dict[str, list[str]] = {}
+    for broker, change in await connections.plan():
+        if change.action == "differs":
+            differences.setdefault(broker, []).append(f"{change.what} {change.name}: {change.detail}")
+    for broker, found in differences.items():
+        raise TopologyDriftError(broker, found)
 
 
 def described(error: BaseException, root: Path) -> dict[str, Any]:

@@ -55,10 +55,47 @@ def test_passwords_in_urls_are_masked(tool, url, shown):
 
 
 def test_a_refused_setting_does_not_tell_its_password(tool):
-    ended = tool("config", "--json", env={"MICROLITH_EVENT_BUS": "kafka://ada:planted@broker"})
+    ended = tool("config", "--json", env={"MICROLITH_EVENT_BUS": "kafak://ada:planted@broker"})
 
     assert (ended.code, "planted" in ended.out + ended.err) == (2, False)
-    assert "kafka://ada:***@broker" in json.loads(ended.out)["error"]["message"]
+    assert "kafak://ada:***@broker" in json.loads(ended.out)["error"]["message"]
+
+
+def test_what_carries_each_bus_is_shown_without_passwords(tool):
+    add_buses(tool, 'command = "rabbitmq://ada:planted@host/"\ntypes.LoginCommand = "memory:"')
+
+    shown = settings(tool, MICROLITH_EVENT_BUS="kafka://host:9092")
+
+    assert [(name, row["value"], row["origin"]) for name, row in shown.items() if name.startswith("buses.")] == [
+        ("buses.command", "rabbitmq://ada:***@host/", "pyproject.toml"),
+        ("buses.query", "memory:", "default"),
+        ("buses.event", "kafka://host:9092", "MICROLITH_EVENT_BUS"),
+        ("buses.types.LoginCommand", "memory:", "pyproject.toml"),
+    ]
+
+
+def test_a_variable_that_a_bus_needs_and_that_is_not_set_is_named(tool):
+    add_buses(tool, 'command = "rabbitmq://ada:${PLANTED_PASSWORD}@host/"')
+
+    ended = tool("broker", "setup", "--dry-run")
+
+    assert ended.code == 2
+    assert "PLANTED_PASSWORD, which the environment does not have" in ended.err
+
+
+def test_a_type_that_is_none_cannot_be_carried(tool):
+    add_buses(tool, 'types.LoginComand = "rabbitmq://host/"')
+
+    ended = tool("broker", "setup", "--dry-run")
+
+    assert ended.code == 2
+    assert "'types.LoginComand'" in ended.err
+    assert "Did you mean 'LoginCommand'?" in ended.err
+
+
+def add_buses(tool: Tool, lines: str) -> None:
+    path = tool.folder / "pyproject.toml"
+    path.write_text(f"{path.read_text('utf-8')}\n[tool.microlith.buses]\n{lines}\n", "utf-8")
 
 
 def test_settings_are_shown_whether_or_not_the_application_imports(tool):

@@ -79,8 +79,14 @@ def test_environment_overrides_the_file_and_each_value_knows_its_origin(tmp_path
     [
         ("ap = 'x:app'", {}, "There is no setting 'ap' (in pyproject.toml", "Did you mean 'app'?"),
         ("[tool.microlith.store]\nulr = 'memory:'", {}, "no setting 'store.ulr'", "Did you mean 'store.url'?"),
-        ("[tool.microlith.buses]\nevent = 'kafka://x'", {}, "buses.event is 'kafka://x'", "Take the setting out"),
-        ("", {"MICROLITH_COMMAND_BUS": "rabbitmq://x"}, "set by MICROLITH_COMMAND_BUS", "Take the setting out"),
+        ("[tool.microlith.buses]\nevnet = 'memory:'", {}, "no setting 'buses.evnet'", "Did you mean 'buses.event'?"),
+        ("[tool.microlith.buses]\nevent = 'kafak://x'", {}, "buses.event is 'kafak://x'", "mean 'kafka://HOST/'?"),
+        ("[tool.microlith.buses]\nevent = 'kafka:x'", {}, "buses.event is 'kafka:x'", "mean 'kafka://HOST/'?"),
+        ("[tool.microlith.buses]\nevent = 'memory://x'", {}, "buses.event is 'memory://x'", "mean 'memory:'?"),
+        ("[tool.microlith.buses]\nevent = 'redis://x'", {}, "names no transport", "begins with rabbitmq://,"),
+        ("[tool.microlith.buses]\nevent = true", {}, "buses.event is True", "begins with rabbitmq://,"),
+        ("[tool.microlith.buses.types]\nSay = 'x'", {}, "buses.types.Say is 'x'", "begins with rabbitmq://,"),
+        ("", {"MICROLITH_COMMAND_BUS": "amqp://x"}, "set by MICROLITH_COMMAND_BUS", "begins with rabbitmq://,"),
     ],
 )
 def test_setting_that_nothing_would_obey_is_an_error(tmp_path, text, environment, said, hint):
@@ -91,6 +97,27 @@ def test_setting_that_nothing_would_obey_is_an_error(tmp_path, text, environment
 
     assert said in str(caught.value)
     assert hint in caught.value.hint
+
+
+def test_buses_are_read_as_an_application_takes_them(tmp_path):
+    buses = """
+[tool.microlith.buses]
+command = "rabbitmq://shop:${PASSWORD}@host/"
+query = "memory:"
+types.LoginCommand = "rabbitmqs://other/"
+types."auth.LogoutCommand" = "memory:"
+"""
+    write(tmp_path, {"pyproject.toml": HEAD + buses})
+
+    config = read_config(tmp_path / "pyproject.toml", {"MICROLITH_EVENT_BUS": "kafka://host:9092"})
+
+    assert config.buses == {
+        "command": "rabbitmq://shop:${PASSWORD}@host/",
+        "query": "memory:",
+        "event": "kafka://host:9092",
+        "types.LoginCommand": "rabbitmqs://other/",
+        "types.auth.LogoutCommand": "memory:",
+    }
 
 
 LOAD = """
