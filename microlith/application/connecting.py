@@ -19,6 +19,7 @@ from microlith.delivery import Delivery, HandlerCompletion, Route
 from microlith.delivery.arriving import Arrivals
 from microlith.delivery.outbox import EventOutbox, Outbox
 from microlith.delivery.replies import InboxReplies
+from microlith.handlers.declared import HandlerSpec
 from microlith.ids import new_id, short_id
 from microlith.messages import Event
 from microlith.serialization import MessageType
@@ -47,7 +48,7 @@ class Connections:
         self._carriers = carriers
         self._connect = connect
         self._handled_by = {
-            message: spec.component
+            message: spec
             for spec in (*wiring.handlers, *wiring.elsewhere)
             for message in spec.messages
             if not issubclass(message, Event)
@@ -205,21 +206,24 @@ class Connections:
                 yield entry, url
 
     def _asks(self, entry: MessageType) -> Topic | None:
-        """Return where a command or query goes: to the component that handles it; None when nobody is known to."""
+        """Return where a command or query goes: to whom handles it; None when nobody is known to."""
         if entry.kind not in ("command", "query"):
             return None
-        handled_by = self._handled_by.get(entry.cls, entry.component if self._carriers.is_named(entry) else None)
-        return None if handled_by is None else Topic(entry.kind, handled_by)
+        spec = self._handled_by.get(entry.cls)
+        if spec is None:
+            return Topic(entry.kind, entry.component) if self._carriers.is_named(entry) else None
+        # A query is settled when it comes, so that one slow handler does not hold up those of others.
+        return Topic(entry.kind, spec.component if entry.kind == "query" else _own(spec))
 
     def _topology(self, url: str) -> Topology:
         carried = [entry for entry, carrier in self._carried() if carrier == url]
         asked = [topic for entry in carried if (topic := self._asks(entry)) is not None]
         told = [Topic("event", entry.component) for entry in carried if entry.kind == "event"]
-        running = {component.name for component in self._wiring.running}
+        here = {message for spec in self._wiring.handlers for message in spec.messages}
         takes = [
             Subscribing(topic, topic.component)
-            for topic in dict.fromkeys(self._asks(entry) for entry in carried if entry.cls in self._handled_by)
-            if topic is not None and topic.component in running
+            for topic in dict.fromkeys(self._asks(entry) for entry in carried if entry.cls in here)
+            if topic is not None
         ]
         return Topology(
             self._app,
@@ -240,6 +244,15 @@ class Connections:
                 wanted.setdefault((entry.component, taker), set()).add(self._wiring.types.shown(entry))
         for (component, taker), names in sorted(wanted.items()):
             yield Subscribing(Topic("event", component), taker, frozenset(names))
+
+
+def _own(spec: HandlerSpec) -> str:
+    """Name the place of a handler's commands, so that no other handler waits for a slow one: "auth.login".
+
+    The commands of one aggregate share a place, "stock.Shelf", since they keep their order among each other.
+    """
+    component, handler, *command = spec.name.split(".", 2)
+    return f"{component}.{handler}" if command else spec.name
 
 
 def _told(delivery: Delivery, broker: str) -> Callable[[bool, str], None]:

@@ -7,7 +7,6 @@ is handed over and settled at once. What cannot be read is put aside at the brok
 Sends nothing; see `outbox` and `replies`.
 """
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection
 from time import monotonic
@@ -19,7 +18,6 @@ from microlith.delivery.routes import Route
 from microlith.envelope import Envelope
 from microlith.errors import HandlerFailedError
 from microlith.event_store.protocol import Committed
-from microlith.handlers.lanes import CROWDED, Lane
 from microlith.messages import Kind
 from microlith.transports import Arrival, Inbox, Subscribing, Transport
 from microlith.transports.cloud_events import FAILED, Post, UnreadableParcelError, digest_of
@@ -132,7 +130,6 @@ class Arrivals:
             attempt = 0 if arrival.again else 1  # it may have ended the process that it came to before
             self._see(envelope)
             lane.push_handling(HandlingOfArrival(lane.name, envelope, arrived, monotonic(), attempt))
-            await _room(lane)
 
     async def _query(self, arrival: Arrival, envelope: Envelope[Any], route: Route) -> None:
         arrival.settle()
@@ -194,11 +191,3 @@ class Arrivals:
         watched = self._delivery.waits.watched.get(envelope.correlation_id)
         if watched is not None:
             watched.offer(envelope)
-
-
-async def _room(lane: Lane) -> None:
-    """Wait until a lane has room for more: what waits at the broker costs nothing here."""
-    while len(lane.queue) > CROWDED and not lane.closing:
-        room = asyncio.get_running_loop().create_future()
-        lane.senders.append(room)
-        await room

@@ -26,12 +26,13 @@ class Parcel(NamedTuple):
 
 
 class Topic(NamedTuple):
-    """Where the parcels of one kind of one component go, from any number of senders.
+    """Where the parcels of one kind for one receiver, or of one component, go, from any number of senders.
 
     Attributes:
         kind: "command": what the component is to do; each is taken once by its one group. "query": the same, but lost when
             nobody listens. "event": what it tells; each group gets all of them.
-        component: The component that handles the commands or queries, or that the events belong to.
+        component: Who they are for, or whose they are: of commands the component and its handler, such as "auth.login", or
+            the component and its aggregate; of queries and events the component.
     """
 
     kind: Literal["command", "query", "event"]

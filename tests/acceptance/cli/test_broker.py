@@ -29,16 +29,15 @@ def test_what_is_missing_is_shown_and_not_made(carried):
     ended = carried()("broker", "setup", "--dry-run")
 
     assert ended.code == 0
-    assert ended.out.startswith("create  group  shop.commands.auth auth")
-    assert "1 thing would be made" in ended.err
+    assert "create  group  shop.commands.auth.login auth.login\n" in ended.out
+    assert "things would be made" in ended.err
 
 
 def test_what_is_missing_is_made_and_told_in_json(carried):
     ended = carried()("broker", "setup", "--json")
 
-    (change,) = ended.lines
-    assert (change["action"], change["what"], change["done"]) == ("create", "group", True)
-    assert "1 thing made" in ended.err
+    assert {(change["action"], change["what"], change["done"]) for change in ended.lines} == {("create", "group", True)}
+    assert f"{len(ended.lines)} things made" in ended.err
 
 
 def test_broker_that_is_away_is_not_reachable(carried):

@@ -14,6 +14,14 @@ class BookedEvent(Event):
     price: int
 
 
+class CancelCommand(Command):
+    trip: str
+
+
+class CancelledEvent(Event):
+    trip: str
+
+
 class PayCommand(Command):
     trip: str
     price: int
@@ -64,6 +72,11 @@ def agency(
             BookedEvent(trip=command.trip, price=command.price),
             PayCommand(trip=command.trip, price=command.price),
         ]
+
+    @booking.handles(CancelCommand)
+    async def cancel(command: CancelCommand) -> CancelledEvent:
+        handled.append(f"cancel {command.trip}")
+        return CancelledEvent(trip=command.trip)
 
     @booking.handles(PriceRequest)
     async def tell_price(query: PriceRequest) -> PriceResponse:

@@ -7,13 +7,22 @@ from functools import partial
 import pytest
 
 from microlith import Retry, correlated
+from microlith.delivery.arriving import PREFETCH
 from microlith.testing.memory_broker import MemoryBroker
 from microlith.transports import Parcel, Topic, Topology
 from microlith.transports.cloud_events import Post
 from tests.eventually import eventually
-from tests.unit.transports.agency import BookCommand, BookedEvent, PaidEvent, PriceRequest, agency
+from tests.unit.transports.agency import (
+    BookCommand,
+    BookedEvent,
+    CancelCommand,
+    CancelledEvent,
+    PaidEvent,
+    PriceRequest,
+    agency,
+)
 
-BOOKING = Topic("command", "booking")
+BOOKING = Topic("command", "booking.book")
 EVENTS = Topic("event", "booking")  # whose module they are in
 
 
@@ -206,6 +215,28 @@ async def test_unsettled_command_is_handled_by_the_next_process_and_its_tries_ar
     assert began == ["rome"] * 4
 
 
+async def test_slow_handler_holds_up_no_other(tmp_path):
+    broker = MemoryBroker()
+    app = agency(broker, "booking")
+    begins, ends = asyncio.Event(), asyncio.Event()
+
+    async def slow(command: BookCommand) -> None:
+        begins.set()
+        await ends.wait()
+
+    app.wire().handlers[0].function = slow
+    async with app:
+        for number in range(2 * PREFETCH):
+            await app.command_bus.dispatch(BookCommand(trip=f"t{number}"))
+        await begins.wait()
+
+        cancelled = await app.command_bus.execute(CancelCommand(trip="rome"), until=CancelledEvent, timeout=5)
+
+        assert cancelled.trip == "rome"
+        assert unsettled(broker) == PREFETCH
+        ends.set()
+
+
 async def test_query_that_comes_is_answered_to_the_inbox_that_it_names(booking):
     broker = booking.broker
     asker = agency(broker, "paying")
@@ -244,9 +275,9 @@ async def test_command_in_its_envelope_comes_out_as_it_went_in():
     }
 
 
-async def test_group_of_commands_is_named_after_the_component():
+async def test_commands_have_a_group_for_each_handler():
     broker = MemoryBroker()
     async with agency(broker, "booking", "paying"):
         groups = {(topic, group) for _, topic, group in broker.groups}
 
-    assert groups >= {(BOOKING, "booking"), (Topic("command", "paying"), "paying")}
+    assert groups >= {(BOOKING, "booking.book"), (Topic("command", "paying.pay"), "paying.pay")}
