@@ -26,6 +26,7 @@ TABLE = (
     ("doctor", "Look for what is wrong, and say what mends it.", "microlith_cli.commands.doctor:command"),
     ("config", "Show every setting, and where it came from.", "microlith_cli.commands.config:command"),
     ("broker", "Make at the brokers what the application needs there.", "microlith_cli.commands.broker:command"),
+    ("export", "Write files that run the application elsewhere.", "microlith_cli.commands.export:command"),
     (
         "dead-letters",
         "List messages that failed for good; retry or drop them.",
@@ -91,10 +92,11 @@ WORDS = {
     "describe": ("--json", "--help"),
     "graph": ("--format", "--json", "--help"),
     "check": ("--json", "--help"),
-    "doctor": ("--verify", "--json", "--help"),
+    "doctor": ("--verify", "--alive", "--json", "--help"),
     "config": ("--json", "--help"),
     "broker": ("setup", "--help"),
     "broker setup": ("--dry-run", "--json", "--help"),
+    "export": ("--to", "--force", "--json", "--help"),
     "dead-letters": ("list", "show", "retry", "drop", "--json", "--help"),
     "dead-letters list": ("--json", "--help"),
     "dead-letters show": ("--json", "--help"),
@@ -137,6 +139,7 @@ Commands:
   doctor        Look for what is wrong, and say what mends it.
   config        Show every setting, and where it came from.
   broker        Make at the brokers what the application needs there.
+  export        Write files that run the application elsewhere.
   dead-letters  List messages that failed for good; retry or drop them.
   schedules     List messages that are to be sent later; cancel them.
   bench         Send one message many times, and tell how long it takes.

@@ -11,18 +11,27 @@ import typer
 from microlith_cli.console import plain
 from microlith_cli.console.ink import plural
 from microlith_cli.console.progress import show_progress
+from microlith_cli.control.address import SOCKET
+from microlith_cli.control.client import attach
 from microlith_cli.diagnosis.examining import examine
 from microlith_cli.diagnosis.findings import Finding
-from microlith_cli.errors import DONE, SAID_NO
+from microlith_cli.errors import DONE, SAID_NO, NothingRunsError
+from microlith_cli.project import find_project
+from microlith_cli.session import only_reply
 
 _STYLES = {"ok": "32", "note": "36", "warning": "33", "error": "1;31"}
 
 
 def command(
     verify: Annotated[bool, typer.Option("--verify", help="Check every event against its checksums.")] = False,
+    alive: Annotated[
+        bool, typer.Option("--alive", help="Only tell whether it runs and answers here: exit 0, or 4.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> int:
     """Look for what is wrong: installation, project, application, store, projections."""
+    if alive:
+        return _tell_alive(as_json=as_json)
     wrong = 0
     with show_progress(sys.stderr) as advance:
         for finding in examine(verify=verify, advance=lambda done, total: advance("checksums", done, total)):
@@ -30,6 +39,26 @@ def command(
             _show(finding, as_json=as_json)
     plain.say(f"{plural(wrong, 'thing')} to mend" if wrong else "nothing is wrong")
     return SAID_NO if wrong else DONE
+
+
+def _tell_alive(*, as_json: bool) -> int:
+    """Ask what runs for this project, whole or in components; meant for health checks, so it imports nothing of it."""
+    project = find_project()
+    answered = 0
+    for folder in (project.state, *sorted(path.parent for path in project.state.glob(f"*/{SOCKET}"))):
+        session = attach(folder)
+        if session is None:
+            continue
+        with session:
+            status = only_reply(session, {"verb": "status"})["status"]
+        answered += 1
+        if as_json:
+            plain.out_json({"item": "process", "app": status["app"], "components": status["components"]})
+        else:
+            plain.out(plain.escape(f"{status['app']} runs: {', '.join(status['components'])}"))
+    if not answered:
+        raise NothingRunsError(f"No microlith of {project.name} is running.")
+    return DONE
 
 
 def _show(finding: Finding, *, as_json: bool) -> None:

@@ -185,7 +185,10 @@ async def test_type_is_carried_by_its_own_url(processes):
 
     await whole.command_bus.execute(BookCommand(trip="rome"), until=PaidEvent)
 
-    assert {topic.component for _, topic, _ in broker.groups if topic.kind == "command"} == {"booking.book", "booking.cancel"}
+    assert {topic.component for _, topic, _ in broker.groups if topic.kind == "command"} == {
+        "booking.book",
+        "booking.cancel",
+    }
 
 
 @pytest.mark.parametrize(
