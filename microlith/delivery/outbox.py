@@ -23,7 +23,7 @@ from microlith.errors import MicrolithError, StoreError
 from microlith.event_store.protocol import RecordedEvent, Settlement, Unit
 from microlith.handlers.declared import HandlerSpec
 from microlith.handlers.lanes import Completion, Lane, Slot
-from microlith.transports import Address, Inbox, Parcel, ParcelRefusedError, Topic, Transport, TransportUnavailableError
+from microlith.transports import Address, Inbox, Parcel, ParcelRefusedError, Topic, Transport, TransportError
 from microlith.transports.cloud_events import Post, too_large
 
 logger = logging.getLogger("microlith.transports")
@@ -59,15 +59,15 @@ class Sender:
         while True:
             try:
                 await self._transport.publish(parcels)
-            except TransportUnavailableError as error:
+            except ParcelRefusedError:
+                self.away = False
+                raise
+            except TransportError as error:  # the broker is away, or what it needs is gone there: both can be mended
                 if not self.away:
                     logger.warning("%d messages wait to be sent: %s", len(parcels), error)
                 self.away = True
                 await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
                 tries += 1
-            except ParcelRefusedError:
-                self.away = False
-                raise
             else:
                 self.away = False
                 return
@@ -154,7 +154,7 @@ class Outbox(Lane):
                 self._sent(handling)
             self._fail(packed[refused.index][0], refused)
             return refused.index + 1
-        except TransportUnavailableError as error:  # of queries: whoever asked waits for now, and can ask again
+        except TransportError as error:  # of queries: whoever asked waits for now, and can ask again
             for handling, _ in packed:
                 self._fail(handling, error)
             return len(packed)

@@ -14,7 +14,7 @@ from typing import Any
 
 from microlith.envelope import REPLY_TO, Envelope
 from microlith.errors import HandlerFailedError, MicrolithError
-from microlith.transports import Address, Inbox, Parcel, ParcelRefusedError, Transport, TransportUnavailableError
+from microlith.transports import Address, Inbox, Parcel, ParcelRefusedError, Transport, TransportError
 from microlith.transports.cloud_events import Post
 
 logger = logging.getLogger("microlith.transports")
@@ -70,11 +70,11 @@ class InboxReplies:
         while batch:
             try:
                 await self._transport.publish(batch)
-            except TransportUnavailableError:
-                await asyncio.sleep(_PAUSE)
             except ParcelRefusedError as refused:
                 logger.error("A reply was not sent: %s", refused)  # noqa: TRY400
                 batch = batch[refused.index + 1 :]
+            except TransportError:
+                await asyncio.sleep(_PAUSE)
             else:
                 return
 
