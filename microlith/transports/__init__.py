@@ -62,4 +62,14 @@ def make_transport(url: str) -> Transport:
         raise TransportUrlError(
             url, f"the scheme {scheme!r} is not known", hint=f"Did you mean {close + ':'!r}?" if close else ""
         )
+    if scheme in ("rabbitmq", "rabbitmqs"):
+        return _rabbitmq(url)
     raise TransportUrlError(url, "it carries nothing between processes")
+
+
+def _rabbitmq(url: str) -> Transport:
+    try:
+        from microlith.transports.rabbitmq import RabbitMQTransport  # noqa: PLC0415 (a driver: loaded when it is chosen)
+    except ModuleNotFoundError as error:
+        raise MissingDriverError("rabbitmq") from error
+    return RabbitMQTransport(url)

@@ -79,6 +79,19 @@ class SendingContract:
         assert some.types == ["Taken", "Ended"]
         assert every.types == ["Stored", "Taken", "TakenBack", "Ended"]
 
+    async def test_group_may_take_from_several_components(self, stage: Stage) -> None:
+        till = Topic("event", "till")
+        groups = [Subscribing(EVENTS, "orders", frozenset({"Stored"})), Subscribing(till, "orders")]
+        receiver = await stage.open(*groups)
+        takings = [stage.take(receiver, group) for group in groups]
+        sender = await stage.open(sends=(EVENTS, till))
+
+        await publish(sender, *sent_to(EVENTS, "Stored", "Taken"), *sent_to(till, "Stored", "Paid"))
+
+        await takings[0].until(1)
+        await takings[1].until(2)
+        assert [taking.types for taking in takings] == [["Stored"], ["Stored", "Paid"]]
+
     async def test_types_of_dotted_names_are_told_apart(self, stage: Stage) -> None:
         _, taking = await stage.taking(Subscribing(EVENTS, "orders", frozenset({"stock.Taken", "Ended"})))
         sender = await stage.open(sends=(EVENTS,))

@@ -1,0 +1,215 @@
+"""A line to the broker: one connection, made again whenever it is lost.
+
+The library's own connection that mends itself is not used: it hands out what it had fetched before a loss as if it could
+still be settled, and it gives nobody a moment between the loss and the return.
+
+Ends nothing by itself: whoever waits for a line waits until it is there, or closed.
+"""
+
+import asyncio
+import logging
+import random
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from ssl import SSLContext
+from typing import Any, cast
+
+from aiormq import AMQPError, Channel, Connection, ConnectionClosed, TransportFactory
+from pamqp.exceptions import PAMQPException
+from yarl import URL
+
+from microlith.transports.errors import TopologyDriftError, TransportUnavailableError
+from microlith.transports.rabbitmq.place import Place
+
+logger = logging.getLogger("microlith.transports")
+
+LOST = (AMQPError, PAMQPException, OSError, EOFError, RuntimeError, TimeoutError, asyncio.CancelledError)
+"""What the library raises where a connection or a channel ends: cancellation, too, in whoever waits for an answer."""
+
+_PATIENCE = 10.0
+"""Seconds for a connection to be made, or taken down."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 3.0
+"""Seconds between two tries; each pause is twice the one before."""
+
+Prepare = Callable[["Connected"], Awaitable[None]]
+"""Makes what has to be there, once a connection is."""
+
+
+class Line:
+    """One connection at a time.
+
+    Args:
+        place: Where the broker is.
+        label: What the broker shows for the connection.
+        prepare: What is done on each new one before it is used.
+        told: Called with False and why when it is lost, with True when it is back.
+    """
+
+    def __init__(self, place: Place, label: str, prepare: Prepare, told: Callable[["Line", bool, str], None]) -> None:
+        self._place = place
+        self._label = label
+        self._prepare = prepare
+        self._told = told
+        self._now: Connected | None = None
+        self._changed = asyncio.Event()
+        self._closed = False
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            TransportUnavailableError: That failed; nothing is left of it.
+            TopologyDriftError: What was to be prepared differs; nothing is left of it.
+        """
+        self._now = await self._connect()
+        self._keeper = asyncio.create_task(self._keep(self._now), name=f"line to {self._place.shown}")
+
+    async def get(self) -> "Connected":
+        """Return the connection, when there is one.
+
+        Raises:
+            TransportUnavailableError: The line is closed.
+        """
+        while self._now is None or self._now.is_closed:
+            if self._closed:
+                raise TransportUnavailableError(self._place.shown, "the transport was closed")
+            self._changed.clear()
+            await self._changed.wait()
+        return self._now
+
+    async def close(self) -> None:
+        """Hang up."""
+        self._closed = True
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeper
+        if self._now is not None:
+            await self._now.hang_up()
+            self._now = None
+        self._changed.set()
+
+    async def _keep(self, connection: "Connected") -> None:
+        """See a connection end, and make the next."""
+        while True:
+            why = await connection.end()
+            self._now = None
+            await connection.hang_up()
+            logger.warning("The connection to %s was lost: %s", self._place.shown, why)
+            self._told(self, False, why)  # noqa: FBT003 (as watchers are told)
+            connection = self._now = await self._connect_again()
+            logger.info("The connection to %s is back", self._place.shown)
+            self._changed.set()
+            self._told(self, True, "")  # noqa: FBT003 (as watchers are told)
+
+    async def _connect_again(self) -> "Connected":
+        """Try until it works."""
+        pause, said = _FIRST_PAUSE, ""
+        while True:
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 (many clients at a time, no secret)
+            try:
+                return await self._connect()
+            except (TransportUnavailableError, TopologyDriftError) as error:
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                if said != str(error):
+                    said = str(error)
+                    logger.warning("%s It is tried again.", said)
+
+    async def _connect(self) -> "Connected":
+        connection: Connected | None = None
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                connection = Connected(self._place, self._label, self._place.security())
+                await connection.connect()
+                await self._prepare(connection)
+        except BaseException as error:
+            if connection is not None:
+                await connection.hang_up()
+            if isinstance(error, LOST) and not is_cancellation(error):
+                raise TransportUnavailableError(self._place.shown, text_of(error)) from error
+            raise
+        return connection
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Tell whether an error means that somebody wants this task to end; the library raises the same when it hangs up."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+@contextmanager
+def overlooking_loss() -> Iterator[None]:
+    """Go on when a connection or a channel ends meanwhile."""
+    try:
+        yield
+    except LOST as error:
+        if is_cancellation(error):
+            raise
+
+
+def text_of(error: BaseException) -> str:
+    """Tell what the library means by an error."""
+    if isinstance(error, TimeoutError) and not str(error):
+        return "it does not answer"
+    if isinstance(error, ConnectionClosed) and len(error.args) > 1:
+        return str(error.args[1])
+    return str(error) or type(error).__name__
+
+
+class _Wire(TransportFactory):
+    """Opens the socket of a connection, and keeps hold of it, so that it can be cut."""
+
+    def __init__(self, security: SSLContext | None) -> None:
+        self._security = security
+        self._writer: StreamWriter | None = None
+
+    async def create(self, url: URL, **_: Any) -> tuple[StreamReader, StreamWriter]:
+        """Open it."""
+        reader, self._writer = await asyncio.open_connection(url.host, url.port, ssl=self._security)
+        return reader, self._writer
+
+    def cut(self) -> None:
+        """Close it at once, whatever is still to be written."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+
+
+class Connected(Connection):
+    """The library's connection, which notices sooner that nothing comes any more, and can be cut."""
+
+    HEARTBEAT_GRACE_MULTIPLIER = 2
+
+    def __init__(self, place: Place, label: str, security: SSLContext | None) -> None:
+        self._wire = _Wire(security)
+        super().__init__(place.amqp, transport_factory=self._wire, client_properties={"connection_name": label})
+
+    async def open_channel(self, *, confirms: bool) -> Channel:
+        """Open a channel; one that confirms also says what no queue was found for."""
+        return cast("Channel", await self.channel(publisher_confirms=confirms, on_return_raises=confirms))
+
+    async def end(self) -> str:
+        """Wait until it is lost; return why."""
+        closing = self.closing
+        await asyncio.wait([closing])
+        error = None if closing.cancelled() else closing.exception()
+        return "it was closed" if error is None else text_of(error)
+
+    async def hang_up(self) -> None:
+        """Close it, in an orderly way if the broker answers; leave nothing of it."""
+        try:
+            if not self.is_closed and hasattr(self, "_writer_task"):
+                with overlooking_loss():
+                    async with asyncio.timeout(_PATIENCE):
+                        await self.close(ConnectionClosed(0, "the transport was closed"))
+        finally:
+            self._wire.cut()
+            await self._release()
+
+    async def _release(self) -> None:
+        """Let go of whoever waits to write: the library ends those who wait for an answer, and not those."""
+        while not self.write_queue.empty():
+            while not self.write_queue.empty():
+                self.write_queue.get_nowait()
+            await asyncio.sleep(0)
