@@ -179,8 +179,9 @@ class Transport(Protocol):
         """Yield what comes, until the transport is closed; a lost connection does not end it.
 
         A group that is new begins with what is sent from now on, but for commands: those that were kept for it come first.
-        At most `prefetch` arrivals are unsettled at a time. What has not been settled when the connection is lost, or the
-        process ends, comes again, to it or to another one of the group, before what was sent behind it with the same key.
+        At most `prefetch` arrivals are unsettled at a time. What has not been settled when the process ends comes again, to
+        another one of the group or to the next, before what was sent behind it with the same key. So does what is out when
+        the connection is lost, unless the broker holds it for its process: then it can be settled once that is back.
         While one of the group has a parcel unsettled, no other gets one with the same key; queries are handed out
         regardless of their keys. Whoever leaves the iteration keeps what was handed out until `close`.
         """

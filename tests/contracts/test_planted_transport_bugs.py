@@ -326,7 +326,7 @@ class MixesApplications(MemoryBroker):
 C = TransportContract
 COMES_AGAIN = C.test_what_was_not_settled_comes_again_in_order_and_says_so
 LOST = C.test_lost_connections_lose_nothing_and_keep_the_order_of_keys
-OVER_A_LOSS = C.test_settling_over_a_lost_connection_is_nothing_and_it_comes_again
+OVER_A_LOSS = C.test_what_is_settled_over_a_lost_connection_counts_where_it_was_held
 NOTICED: dict[type, tuple[Callable[..., Any], ...]] = {
     AcknowledgesBeforeHandingOut: (
         COMES_AGAIN,

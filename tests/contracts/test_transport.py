@@ -36,7 +36,7 @@ class BrokerInMemory:
 
 
 class TestMemoryTransport(TransportContract):
-    traits = Traits(shares=True, can_differ=False)
+    traits = Traits(shares=True, can_differ=False, holds=False)
 
     @pytest.fixture
     def broker(self):

@@ -1,7 +1,7 @@
 """The contract of transports, as tests that every transport passes.
 
     class TestMyTransport(TransportContract):
-        traits = Traits(shares=True, can_differ=False)
+        traits = Traits(shares=True, can_differ=False, holds=False)
 
         @pytest.fixture
         async def broker(self):

@@ -41,10 +41,12 @@ class Traits(NamedTuple):
     Attributes:
         shares: Whether several of a group take at a time, each its keys; else one takes all, and the next when it goes.
         can_differ: Whether what is there can differ from what is needed, so that `open` refuses it.
+        holds: Whether what was handed out is still held once a lost connection is back; else it comes again.
     """
 
     shares: bool
     can_differ: bool
+    holds: bool
 
 
 class BrokerUnderTest(Protocol):
@@ -85,8 +87,8 @@ def parcel(name: str, key: str = "", *, data: bytes = b"{}", **attributes: str) 
     return Parcel({**named, **attributes}, data, key)
 
 
-def sent_to(address: Address, *names: str, key: str = "") -> list[tuple[Address, Parcel]]:
-    """Address parcels, made by their names."""
+def sent_to(address: Address, *names: str, key: str = "A") -> list[tuple[Address, Parcel]]:
+    """Address parcels, made by their names; with one key, since nothing else keeps them in order."""
     return [(address, parcel(name, key)) for name in names]
 
 
