@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from types import FrameType
 
+from tests.servers.kafka import Kafka
 from tests.servers.postgres import Postgres
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.server import Server, ServerFailedError, ServerMissingError
 
-KINDS: dict[str, Callable[[], Server]] = {"rabbitmq": RabbitMQ, "postgres": Postgres}
+KINDS: dict[str, Callable[[], Server]] = {"rabbitmq": RabbitMQ, "kafka": Kafka, "postgres": Postgres}
 _NOT_INSTALLED = 4
 
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.servers.kafka import Kafka
 from tests.servers.postgres import Postgres
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.server import Server, ServerMissingError
@@ -46,6 +47,22 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
     yield postgres.create_database(database)
     postgres.start()
     postgres.drop_database(database)
+
+
+@pytest.fixture(scope="session")
+def kafka(unavailable: Callable[[str], NoReturn]) -> Iterator[Kafka]:
+    """A Kafka broker; a test that kills it starts it again."""
+    yield from _running(Kafka, unavailable)
+
+
+@pytest.fixture
+def kafka_prefix(kafka: Kafka) -> Iterator[str]:
+    """What the names of a test's topics and groups begin with, such as `test-….`; they are deleted after it."""
+    kafka.start()
+    prefix = f"{_unique()}."
+    yield prefix
+    kafka.start()
+    kafka.delete(prefix)
 
 
 def _running(kind: Callable[[], S], unavailable: Callable[[str], NoReturn]) -> Iterator[S]:

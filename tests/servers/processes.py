@@ -97,4 +97,5 @@ def _listeners() -> Iterator[tuple[str, int, str]]:
 def _address(text: str) -> str:
     """An address as people write it; the kernel shows it in words of 32 bits, in the order of the machine."""
     words = [int(text[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(text), 8)]
-    return str(ipaddress.ip_address(b"".join(words)))
+    address = ipaddress.ip_address(b"".join(words))
+    return str(getattr(address, "ipv4_mapped", None) or address)

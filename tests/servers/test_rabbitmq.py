@@ -68,7 +68,7 @@ async def test_sigkill_takes_no_confirmed_message(rabbitmq, rabbitmq_url):
     await publish(rabbitmq_url, "quorum", bodies, durable=True, arguments=QUORUM)
     await publish(rabbitmq_url, "classic", bodies, durable=True)
     await publish(rabbitmq_url, "fleeting", bodies, durable=False)
-    await asyncio.to_thread(rabbitmq.wait_until_queues_are_kept)
+    await asyncio.to_thread(rabbitmq.write_declarations)
 
     await asyncio.to_thread(rabbitmq.kill)
     await asyncio.to_thread(rabbitmq.start)
@@ -79,12 +79,30 @@ async def test_sigkill_takes_no_confirmed_message(rabbitmq, rabbitmq_url):
         await consume(rabbitmq_url, "fleeting", 200)
 
 
+async def test_stop_says_goodbye_to_its_clients(rabbitmq, rabbitmq_url):
+    connection = await aio_pika.connect(amqp(rabbitmq_url))
+    reasons: asyncio.Queue[BaseException | None] = asyncio.Queue()
+    connection.close_callbacks.add(lambda _, reason: reasons.put_nowait(reason))
+
+    await asyncio.to_thread(rabbitmq.restart)
+
+    reason = await asyncio.wait_for(reasons.get(), 10)
+    assert "CONNECTION_FORCED" in str(reason)
+    await connection.close()
+
+
 def test_virtual_host_goes_with_its_test(rabbitmq):
     url = rabbitmq.create_vhost("test/one ü")
 
     assert url.endswith("/test%2Fone%20%C3%BC")
     rabbitmq.delete_vhost("test/one ü")
     assert [vhost["name"] for vhost in rabbitmq.manage("GET", "vhosts")] == ["/"]
+
+
+@pytest.mark.usefixtures("rabbitmq")
+def test_node_that_is_away_writes_nothing():
+    with pytest.raises(OSError, match="did not write its tables"):
+        RabbitMQ().write_declarations()
 
 
 def test_refusal_of_the_management_api_says_why(rabbitmq):
