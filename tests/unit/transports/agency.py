@@ -57,9 +57,14 @@ class Agency(Microlith):
 
 
 def agency(
-    broker: MemoryBroker, *runs: str, store: str = "memory:", buses: dict[str, str] | None = None, **options
+    broker: MemoryBroker | str,
+    *runs: str,
+    store: str = "memory:",
+    buses: dict[str, str] | None = None,
+    name: str = "agency",
+    **options,
 ) -> Agency:
-    """Make a process of the agency that runs some of its components."""
+    """Make a process of the agency that runs some of its components; `broker` may be the url of a real one."""
     booking, paying, telling = Component("booking"), Component("paying"), Component("telling")
     handled: list[str] = []
 
@@ -102,8 +107,10 @@ def agency(
     def note(event: PaidEvent, table: Table[Paid]) -> None:
         table.put(Paid(trip=event.trip))
 
-    app = Agency("agency", components=[booking, paying, telling], store=store, runs=runs, **options)
-    app.buses = {"command": BROKER, "query": BROKER, "event": BROKER} if buses is None else buses
-    app.connects = broker.connect
+    app = Agency(name, components=[booking, paying, telling], store=store, runs=runs, **options)
+    url = broker if isinstance(broker, str) else BROKER
+    app.buses = {"command": url, "query": url, "event": url} if buses is None else buses
+    if isinstance(broker, MemoryBroker):
+        app.connects = broker.connect
     app.handled = handled
     return app
