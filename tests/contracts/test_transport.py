@@ -116,7 +116,7 @@ class BrokerAtRabbitMQ:
 
 @pytest.mark.rabbitmq
 class TestRabbitMQTransport(TransportContract):
-    traits = Traits(shares=False, can_differ=True)
+    traits = Traits(shares=False, can_differ=True, holds=False)
 
     @pytest.fixture
     async def broker(self, rabbitmq, rabbitmq_url):
