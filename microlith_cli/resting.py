@@ -13,12 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from microlith.application.microlith import DEFAULT_STORE, IN_MEMORY
+from microlith.application.microlith import IN_MEMORY
+from microlith.application.places import DEFAULT_STORE
 from microlith.errors import MicrolithError
 from microlith.event_store.database.reading import LogReader
 from microlith.event_store.protocol import RecordedEvent
 from microlith.event_store.sqlite.inspecting import SQLiteInspection
-from microlith.event_store.sqlite.keys import KeysAtRest
+from microlith.event_store.sqlite.keys import SQLiteKeysAtRest
 from microlith.privacy.keys import KeyRing, NoKeys
 from microlith.serialization import MessageTypes
 from microlith_cli.errors import DONE, NothingRunsError, ToolError, UnknownNameError
@@ -48,7 +49,7 @@ class RestingSession:
         self._name, self._types, url = _imported(project, say)
         path = store_path(url, project.root)
         self._inspection = SQLiteInspection(path) if path.exists() else None
-        self._keys = KeysAtRest(path)
+        self._keys = SQLiteKeysAtRest(path)
         # Shown are events by the first: every sealed field reads as erased.
         self._rings = (KeyRing(NoKeys()), KeyRing(self._keys)) if self._types.personal else None
         self._log = _Log(self._inspection, self._types)

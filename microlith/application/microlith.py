@@ -21,7 +21,7 @@ from microlith.application.draining import drained
 from microlith.application.erasing import Erasing, finish
 from microlith.application.following import Followers, ProjectionStanding
 from microlith.application.outside import followers_of
-from microlith.application.places import placed, store_beside
+from microlith.application.places import DEFAULT_STORE, placed, store_beside
 from microlith.application.reports import explain_timeouts, running_handlers
 from microlith.application.resources import Resources
 from microlith.application.serving import Serving, Subscribed
@@ -55,7 +55,6 @@ from microlith.waits import Waits
 logger = logging.getLogger("microlith")
 
 IN_MEMORY = "memory:"
-DEFAULT_STORE = "sqlite:.microlith/events.db"
 _MAX_DEPTH = 100
 _LANE_LIMIT = 250_000
 _EVENT_LANE_LIMIT = 20_000
@@ -70,7 +69,7 @@ class Microlith(StoreSide):
         command_bus: Carries commands.
         query_bus: Carries queries and responses.
         event_bus: Carries events.
-        store_url: Where events are kept: "sqlite:PATH", "sqlite:PATH?durability=fast" or "memory:".
+        store_url: Where events are kept: "sqlite:PATH", "postgresql://...", each with "?durability=fast", or "memory:".
             The environment variable MICROLITH_STORE_URL overrides it, except for "memory:", which tests choose.
         trace_directory: Where the trace log is kept; None: beside the store, and nowhere when that is in memory.
         delivery: The running heart; None while stopped.
@@ -220,7 +219,7 @@ class Microlith(StoreSide):
             url = store_beside(os.environ.get("MICROLITH_STORE_URL") or url, wiring.runs)
         store = (self.opens or open_event_store)(url, wiring.types, root)
         await store.open(wiring.projections)
-        self._erasing, self._traces = None, trace_place(self.trace_directory, store, url, root)
+        self._erasing, self._traces = None, trace_place(self.trace_directory, store, url, root, wiring.runs)
         try:
             if wiring.types.keys is not None and wiring.types.keys.unfinished:
                 await finish(wiring.types.keys, self._traces)
@@ -378,7 +377,7 @@ class Microlith(StoreSide):
     def _erasures(self) -> Erasing:
         delivery = self._taking()
         if self._erasing is None:
-            self._erasing = Erasing(delivery, self.wire(), self._following(), self._traces)
+            self._erasing = Erasing(delivery, self.wire(), self._traces)
         return self._erasing
 
     def _make_delivery(self, wiring: Wiring, store: EventStore) -> Delivery:

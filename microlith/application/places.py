@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 from urllib.parse import parse_qsl, urlencode
 
+DEFAULT_STORE = "sqlite:.microlith/events.db"
 _VARIABLE = "MICROLITH_COMPONENT"
 _SCHEMA = "microlith"
 

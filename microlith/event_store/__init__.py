@@ -1,7 +1,8 @@
 """Event stores: one protocol, and the place that opens one by its url.
 
 "memory:" keeps everything in the process. "sqlite:PATH" keeps it in a file, the path counted from the project's root;
-"sqlite:PATH?durability=fast" may lose the newest events in a power cut, and no others.
+"sqlite:PATH?durability=fast" may lose the newest events in a power cut, and no others. "postgresql://..." keeps it in one
+schema of a database, see `microlith.event_store.postgres.place`.
 
 Falls back to nothing: a store that cannot be opened is an error.
 """
@@ -13,10 +14,11 @@ from microlith.errors import StoreError, nearest
 from microlith.event_store.memory import MemoryEventStore
 from microlith.event_store.protocol import EventStore
 from microlith.serialization import MessageTypes
+from microlith.urls import masked
 
 __all__ = ["StoreUrlError", "open_event_store"]
 
-SCHEMES = ("memory", "sqlite")
+SCHEMES = ("memory", "postgresql", "sqlite")
 
 
 class StoreUrlError(StoreError):
@@ -24,8 +26,18 @@ class StoreUrlError(StoreError):
 
     def __init__(self, url: str, problem: str, *, hint: str = "") -> None:
         super().__init__(
-            f"{url!r} is not the url of an event store: {problem}.",
-            hint=hint or 'Write "memory:", "sqlite:PATH" or "sqlite:PATH?durability=fast".',
+            f"{masked(url)!r} is not the url of an event store: {problem}.",
+            hint=hint
+            or 'Write "memory:", "sqlite:PATH", "sqlite:PATH?durability=fast" or "postgresql://HOST/DATABASE".',
+        )
+
+
+class MissingDriverError(StoreError):
+    """The driver of a database is not installed."""
+
+    def __init__(self, database: str, extra: str) -> None:
+        super().__init__(
+            f"The driver for {database} is not installed.", hint=f"Run `pip install 'microlith[{extra}]'`."
         )
 
 
@@ -33,12 +45,13 @@ def open_event_store(url: str, types: MessageTypes, root: Path) -> EventStore:
     """Build the event store that a url means; `await store.open()` then takes hold of it.
 
     Args:
-        url: "memory:" or "sqlite:PATH", see above.
+        url: "memory:", "sqlite:PATH" or "postgresql://...", see above.
         types: The application's message types.
         root: Folder that a relative path starts from.
 
     Raises:
         StoreUrlError: The url means nothing.
+        MissingDriverError: What its database needs is not installed.
     """
     scheme, colon, rest = url.partition(":")
     path, _, query = rest.partition("?")
@@ -51,6 +64,8 @@ def open_event_store(url: str, types: MessageTypes, root: Path) -> EventStore:
         if rest:
             raise StoreUrlError(url, f'nothing may follow "memory:", not {rest!r}')
         return MemoryEventStore(types)
+    if scheme == "postgresql":
+        return _postgres(url, types)
     return _sqlite(url, path, dict(parse_qsl(query, keep_blank_values=True)), types, root)
 
 
@@ -67,3 +82,21 @@ def _sqlite(url: str, path: str, options: dict[str, str], types: MessageTypes, r
     if durability == "fast":
         return SQLiteEventStore(root / path, types, durability="fast")
     raise StoreUrlError(url, f"the durability {durability!r} is not known")
+
+
+def _postgres(url: str, types: MessageTypes) -> EventStore:
+    try:
+        from microlith.event_store.postgres import (  # noqa: PLC0415 (a driver: loaded when it is chosen)
+            Place,
+            PlaceError,
+            PostgresEventStore,
+        )
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "psycopg":
+            raise
+        raise MissingDriverError("PostgreSQL", "postgres") from error
+    try:
+        place = Place.of(url)
+    except PlaceError as error:
+        raise StoreUrlError(url, str(error)) from None
+    return PostgresEventStore(place, types)

@@ -20,3 +20,12 @@ class TestEventStore(EventStoreContract):
             return opened[0]
 
         return make
+
+
+@pytest.mark.postgres
+class TestPostgresEventStore(EventStoreContract):
+    """The durable one; that the other differs in one setting of its connections is a test of its own."""
+
+    @pytest.fixture
+    def make_store(self, postgres_schema, tmp_path):
+        return lambda types: open_event_store(postgres_schema, types, tmp_path)

@@ -169,16 +169,16 @@ def files_holding(directory: Path, word: str) -> list[str]:
 
 
 STEPS = {
-    "before the keys": ("microlith.event_store.sqlite.keys", "SQLiteKeys.destroy", "before"),
+    "before the keys": ("microlith.event_store.database.keys", "DatabaseKeys.destroy", "before"),
     "keys, log not cut off": ("microlith.event_store.sqlite.keys", "SQLiteKeys.cut_off", "before"),
-    "keys gone": ("microlith.event_store.sqlite.keys", "SQLiteKeys.destroy", "after"),
+    "keys gone": ("microlith.event_store.database.keys", "DatabaseKeys.destroy", "after"),
     "read models half": ("microlith.event_store.database.rebuilding", "_finish", "before"),
     "read models switched": ("microlith.event_store.database.rebuilding", "_finish", "after"),
     "not overwritten": ("microlith.event_store.sqlite.writer", "SQLiteWriter.sweep", "before"),
     "overwritten": ("microlith.event_store.sqlite.writer", "SQLiteWriter.sweep", "after"),
     "trace log there": ("microlith.application.erasing", "remove_trace_log", "before"),
     "trace log gone": ("microlith.application.erasing", "remove_trace_log", "after"),
-    "not noted": ("microlith.event_store.sqlite.keys", "SQLiteKeys.finish", "before"),
+    "not noted": ("microlith.event_store.database.keys", "DatabaseKeys.finish", "before"),
 }
 """Moments of an erasure at which a process may die."""
 

@@ -52,6 +52,11 @@ class Postgres(Server):
         """Drop a database; connections to it are closed."""
         self._execute("DROP DATABASE {} WITH (FORCE)", database)
 
+    def drop_schemas(self, *schemas: str) -> None:
+        """Drop schemas of the database that is always there, with all they hold."""
+        for schema in schemas:
+            self._execute("DROP SCHEMA IF EXISTS {} CASCADE", schema)
+
     def _launch(self) -> None:
         if not self._data.exists():
             self._initialise()

@@ -228,6 +228,7 @@ class Batch:
                 session.named("delete_snapshot", stream, owner)
             else:
                 session.named("upsert_snapshot", *snapshot)
+        session.ends_at(self._head, self._sequence, self._checksum)
 
     def adopt(self) -> None:
         """Make the plan, which was committed, part of the state."""

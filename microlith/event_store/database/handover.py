@@ -61,9 +61,12 @@ class HandOver(Generic[Item]):
             self._handed += len(gathered)
             self._queue.put(gathered)
 
-    def take(self) -> list[Item]:
-        """Wait for items and take all there are. On the thread."""
-        taken = self._queue.get()
+    def take(self, seconds: float | None = None) -> list[Item]:
+        """Wait for items, at most so long, and take all there are. On the thread."""
+        try:
+            taken = self._queue.get(timeout=seconds)
+        except Empty:
+            return []
         return taken + self.take_left_over()
 
     def take_left_over(self) -> list[Item]:

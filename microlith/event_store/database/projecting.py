@@ -167,17 +167,28 @@ class Projections:
             self._tables.make(table, SHADOW)
 
     def fill_shadow(self, name: str, events: Sequence[RecordedEvent]) -> None:
-        """Fold events into the shadow tables.
+        """Fold events into the shadow tables, in a transaction of their own.
 
         Raises:
             HandlerFailedError: The projection raised.
         """
+        try:
+            self._session.transact(partial(self._fill_shadow, name, events))
+        except (HandlerFailedError, ValueRefused):
+            if not self._session.is_far:
+                raise
+            # What the database refused was told late, perhaps at another event.
+            self._session.transact(partial(self._fill_shadow, name, events, carefully=True))
+
+    def _fill_shadow(self, name: str, events: Sequence[RecordedEvent], *, carefully: bool = False) -> None:
         projecting = self.standing(name).projecting
         with Folding(name):
             for event in events:
                 try:
                     if projecting.takes(event):
                         projecting.apply(event, self._shadow)
+                        if carefully:
+                            self._session.confirm()
                 except Exception as error:
                     if self._session.is_broken_by(error):
                         raise
@@ -207,7 +218,7 @@ class Projections:
         transact(lambda: self.begin_shadow(name))
         try:
             while not stop() and (events := reader.all(done, PAGE)):
-                transact(partial(self.fill_shadow, name, events))
+                self.fill_shadow(name, events)
                 done = events[-1].position
         except HandlerFailedError as error:
             why = str(error)
@@ -269,6 +280,7 @@ class Projections:
                 if projecting.takes(event):
                     with Folding(projecting.name):
                         projecting.apply(event, self._live)
+                    self._session.confirm()
             except Exception as error:
                 if self._session.is_broken_by(error):
                     raise

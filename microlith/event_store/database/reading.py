@@ -86,7 +86,13 @@ class Readers(ABC):
         """Close them all; one that is lent is closed when it comes back. Safe to call twice."""
         ...
 
-    def _check(self) -> None:
+    def check_open(self) -> None:
+        """Refuse to read where nothing can be read.
+
+        Raises:
+            StoreUnavailableError: The store is closed.
+            ForkedError: This process is a fork.
+        """
         if os.getpid() != self._pid:
             raise ForkedError(self._pid)
         if self._closed:
@@ -133,7 +139,7 @@ class LogReader:
         Raises:
             CorruptionError: An event is damaged or missing.
         """
-        events = self._events(self._run(self._sql["select_stream"], (_text(stream), after, limit)))
+        events = self._events(self._run(self._sql["select_stream"], (findable(stream), after, limit)))
         for expected, event in enumerate(events, after + 1):
             if event.stream != stream:
                 raise misplaced(event.position)
@@ -147,14 +153,14 @@ class LogReader:
         Raises:
             CorruptionError: It is damaged, or stands elsewhere.
         """
-        events = self._events(self._run(self._sql["select_newest"], (stream,)))
+        events = self._events(self._run(self._sql["select_newest"], (findable(stream),)))
         if events and events[0].stream != stream:
             raise misplaced(events[0].position)
         return events[0] if events else None
 
     def is_recorded(self, message_id: str) -> bool:
         """Tell whether an event with this message id is in the log."""
-        return bool(self._run(self._sql["select_event_id"], (message_id,)))
+        return bool(self._run(self._sql["select_event_id"], (findable(message_id),)))
 
     def correlation(self, correlation_id: str) -> list[RecordedEvent]:
         """Read one correlation in order.
@@ -162,7 +168,7 @@ class LogReader:
         Raises:
             CorruptionError: An event is damaged, or does not belong there.
         """
-        events = self._events(self._run(self._sql["select_correlation"], (_text(correlation_id),)))
+        events = self._events(self._run(self._sql["select_correlation"], (findable(correlation_id),)))
         for event in events:
             if event.correlation_id != correlation_id:
                 raise misplaced(event.position)
@@ -203,12 +209,12 @@ class LogReader:
 
     def arrived(self, message_id: str) -> int | None:
         """Return the digest of a settled command that came over a transport."""
-        found = self._run(self._sql["select_arrived"], (_text(arrival_mark(message_id)),))
+        found = self._run(self._sql["select_arrived"], (findable(arrival_mark(message_id)),))
         return int(found[0][0]) if found else None
 
     def failure(self, correlation_id: str) -> tuple[str, str, str] | None:
         """Return (handler, message type, error text) of the first dead letter of a correlation."""
-        found = self._run(self._sql["select_failure"], (_text(correlation_id),))
+        found = self._run(self._sql["select_failure"], (findable(correlation_id),))
         return found[0] if found else None
 
     def dead_letters(self, after: int, limit: int) -> list[DeadLetter]:
@@ -218,7 +224,7 @@ class LogReader:
 
     def first_letter(self, handler: str, key: str) -> DeadLetter | None:
         """Read the first dead letter of a handler's key."""
-        sequence = self._run(self._sql["select_first_letter"], (handler, key))[0][0]
+        sequence = self._run(self._sql["select_first_letter"], (handler, findable(key)))[0][0]
         return None if sequence is None else self.dead_letters(sequence - 1, 1)[0]
 
     def keyed_letters(self) -> list[KeyedLetters]:
@@ -245,6 +251,6 @@ class LogReader:
         return None if gap is None else missing(gap)
 
 
-def _text(sought: str) -> str:
+def findable(sought: str) -> str:
     """Make a text that is no Unicode fit to be looked for; nothing is stored under it, so nothing is found."""
     return sought.encode("utf-8", "backslashreplace").decode()

@@ -19,7 +19,7 @@ from microlith.event_store.database.projecting import PAGE
 from microlith.event_store.database.reading import LogReader
 from microlith.event_store.database.rows import LIVE, REPLACED
 from microlith.event_store.database.writer import Writer
-from microlith.event_store.protocol import Rebuilt
+from microlith.event_store.protocol import Rebuilt, RecordedEvent
 from microlith.event_store.tables import TableSpec
 
 T = TypeVar("T")
@@ -75,14 +75,18 @@ async def _follow(name: str, writer: Writer, reader: LogReader, progress: Callab
         left = writer.state.head - done
         progress(done + 1, writer.state.head + 1)
         events = await asyncio.to_thread(reader.all, done, PAGE)
-        await _whole(writer.do(partial(writer.transact, partial(writer.projections.fill_shadow, name, events))))
+        await _whole(writer.do(partial(_fill, writer, name, events)))
         done = events[-1].position
     return done
 
 
+def _fill(writer: Writer, name: str, events: Sequence[RecordedEvent]) -> None:
+    writer.tell_failure(lambda: writer.projections.fill_shadow(name, events))
+
+
 def _finish(name: str, writer: Writer, reader: LogReader, pin: Pin, done: int) -> int:
     while events := reader.all(done, PAGE):
-        writer.transact(partial(writer.projections.fill_shadow, name, events))
+        _fill(writer, name, events)
         done = events[-1].position
     writer.transact(lambda: writer.projections.switch(name, done))
     writer.projections.switched(name, done)

@@ -62,6 +62,7 @@ class Restoring:
             if len(self._streams) > _MOST_STREAMS:
                 self._streams.clear()
         self._session.named("move_checkpoints", self._head)
+        self._session.ends_at(self._head, self._state.sequence, self._checksum)
 
     def _write_page(self, page: Sequence[EventCopy]) -> None:
         values: list[Any] = []

@@ -46,7 +46,11 @@ class DatabaseRows:
         return int(self._run(text, self._values(table, equal))[0][0])
 
     def put(self, table: TableSpec, key: Key, data: bytes, columns: Mapping[str, Column]) -> None:
-        """Insert or replace a row."""
+        """Insert or replace a row.
+
+        Raises:
+            TableError: The database cannot hold its key.
+        """
         text = self._texts.get(("put", table.name)) or self._putting(table)
         value = self._dialect.value
         self._run(text, (self._dialect.key(table, key), data, *[value(columns.get(field)) for field in table.indexes]))

@@ -13,7 +13,7 @@ from microlith.envelope import Envelope
 from microlith.errors import CorruptionError
 from microlith.event_store.database.batch import storable
 from microlith.event_store.database.codec import StoredTypes, is_sound
-from microlith.event_store.database.reading import Readers
+from microlith.event_store.database.reading import Readers, findable
 from microlith.event_store.database.writer import Writer
 from microlith.event_store.records import MICROSECONDS, Decoding, StoredEvent
 from microlith.event_store.schedule import Schedule, Turn
@@ -38,7 +38,7 @@ class ScheduleReader:
 
     def one(self, message_id: str) -> Schedule | None:
         """Read one schedule."""
-        found = self._read("select_schedule", (message_id,))
+        found = self._read("select_schedule", (findable(message_id),))
         return found[0] if found else None
 
     def due(self, wall: float, steady: float, limit: int) -> list[Schedule]:

@@ -25,12 +25,14 @@ class WriteFailed(Exception):  # noqa: N818 (internal: carries an error across t
     Attributes:
         error: What to tell whoever handed in the messages.
         usable: Whether the connection may write again.
+        away: Whether it can do so only later: the database is away, and certainly nothing happened.
     """
 
-    def __init__(self, error: StoreError, *, usable: bool) -> None:
+    def __init__(self, error: StoreError, *, usable: bool, away: bool = False) -> None:
         super().__init__(str(error))
         self.error = error
         self.usable = usable
+        self.away = away
 
 
 class ValueRefused(Exception):  # noqa: N818 (internal, as above)
@@ -56,9 +58,11 @@ class Session(ABC):
     Attributes:
         dialect: The dialect of its database.
         before: Done before each transaction, such as keeping new keys; None: nothing.
+        is_far: Whether each question costs a round trip over a network.
     """
 
     dialect: Dialect
+    is_far = False
 
     def __init__(self) -> None:
         self.before: Callable[[], None] | None = None
@@ -103,10 +107,16 @@ class Session(ABC):
         """
         ...
 
+    def ends_at(self, head: int, sequence: int, checksum: bytes) -> None:  # noqa: B027 (nothing to do is right for most)
+        """Take note of where the log ends with what the transaction has written."""
+
     @abstractmethod
     def press(self, durability: Literal["durable", "fast"]) -> None:
         """Set how hard the next commits are pressed onto the disk."""
         ...
+
+    def confirm(self) -> None:  # noqa: B027 (nothing to do is right where each statement is waited for)
+        """Wait until all that was sent has been done; raise what went wrong."""
 
     @abstractmethod
     def attempt(self, work: Callable[[], None]) -> None:

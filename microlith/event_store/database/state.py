@@ -1,10 +1,14 @@
 """What the writer knows of the log without asking the database.
 
-Read once when the store is opened; afterwards a batch that was committed brings it up to date, and one that was
-rolled back leaves no trace.
+Read when the store is opened; afterwards a batch that was committed brings it up to date, and one that was rolled back
+leaves no trace. Read anew when the database turns out to know more.
 
 Used by the writer's thread; others read `head` only.
 """
+
+from collections.abc import Collection
+
+from pydantic_core import to_json
 
 from microlith.event_store.database.codec import StoredTypes
 from microlith.event_store.database.session import Session
@@ -26,18 +30,23 @@ class LogState:
         numbered: Numbers of message types.
     """
 
-    def __init__(self, session: Session, numbered: StoredTypes, head: int, checksum: bytes) -> None:
+    def __init__(self, session: Session, numbered: StoredTypes, head: int, checksum: bytes, sequence: int) -> None:
         self.numbered = numbered
+        self._session = session
+        self.renew(head, checksum, sequence)
+
+    def renew(self, head: int, checksum: bytes, sequence: int) -> None:
+        """Read everything anew, for a log that ends there."""
+        session = self._session
         self.head = head
         self.checksum = checksum
-        self.sequence: int = session.named("select_last_sequence")[0][0]
+        self.sequence = sequence
         self.pending: dict[str, int] = dict(session.named("select_pending_ids"))
         self.checkpoints: dict[str, int] = dict(session.named("select_checkpoints"))
         self.finished: dict[str, set[int]] = {}
         for handler, position in session.named("select_finished"):
             self.finished.setdefault(handler, set()).add(position)
         self.tried: set[tuple[str, str]] = set(session.named("select_attempts"))
-        self._session = session
         self._streams: dict[str, int] = {}
 
     def stream_head(self, stream: str) -> int:
@@ -48,6 +57,14 @@ class LogState:
                 self._streams.clear()
             head = self._streams[stream] = int(self._session.named("select_stream_head", stream)[0][0])
         return head
+
+    def learn_heads(self, streams: Collection[str]) -> None:
+        """Find out about several streams at once, where each question costs a round trip."""
+        unknown = [stream for stream in streams if stream not in self._streams]
+        if len(unknown) > 1:
+            if len(self._streams) >= _MOST_STREAMS:
+                self._streams.clear()
+            self._streams.update(self._session.named("select_stream_heads", to_json(unknown).decode()))
 
     def move_streams(self, heads: dict[str, int]) -> None:
         """Take over the stream heads of a committed batch."""

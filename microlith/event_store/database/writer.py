@@ -37,6 +37,8 @@ Outcome = Committed | StoreError
 WAITING_LIMIT = 100_000
 _MOST_WRITES = 1000
 _MOST_BYTES = 8 * 1024 * 1024
+_AGAIN_SECONDS = 0.2
+"""How soon a database that is away is asked again when a handler waits for it."""
 
 
 class Job(Generic[T]):
@@ -169,40 +171,37 @@ class Writer(ABC):
 
     def transact(self, work: Callable[[], T]) -> T:
         """Run something as one transaction, inside a job."""
+        return self.tell_failure(lambda: self.session.transact(work))
+
+    def tell_failure(self, work: Callable[[], T]) -> T:
+        """Run something that does transactions of its own, inside a job; what fails is told in words for outside."""
         self.settle_left_over()
         try:
-            return self.session.transact(work)
+            return work()
         except WriteFailed as failed:
             self._note(failed)
             raise failed.error from failed
 
     def lightly(self, work: Callable[[], None]) -> None:
         """Do transactions that a power cut may take, as long as it takes them in order, inside a job."""
-        self.settle_left_over()
         self.session.press("fast")
         try:
-            work()
-        except WriteFailed as failed:
-            self._note(failed)
-            raise failed.error from failed
+            self.tell_failure(work)
         finally:
             self.session.press(self._durability)
 
     def settle_left_over(self) -> None:
-        """Write the settlements that could not be written before.
+        """Write what could not be written before and is kept: settlements, and what handlers want written.
 
         Raises:
-            StoreError: They still cannot.
+            StoreError: It still cannot.
         """
         if self.failure is not None:
             raise self._refusal()
         if self._unwritten:
-            writes, self._unwritten = self._unwritten, []
             try:
-                self._transact_writes(writes)
+                self._write(self._unwritten)
             except WriteFailed as failed:
-                self._note(failed)
-                self._keep_unwritten(writes)
                 raise failed.error from failed
 
     @abstractmethod
@@ -245,7 +244,7 @@ class Writer(ABC):
                 if opened.set_running_or_notify_cancel():
                     opened.set_result(None)
             while not self._stopping:
-                self._work_off(self._items.take())
+                self._work_off(self._items.take(_AGAIN_SECONDS if self._is_holding else None))
         except BaseException as error:
             self.failure = self.failure or UnknownOutcomeError(f"{type(error).__name__}: {error}")
             raise
@@ -301,30 +300,38 @@ class Writer(ABC):
 
     def _commit(self, fresh: list[Writable]) -> None:
         """Write many in one transaction, and tell everybody."""
-        if not fresh:
+        if not fresh and not self._is_holding:
             return
         self._items.note_taken(len(fresh))
         self.commits += 1
         if self.failure is not None:
             self._tell(fresh, self._refusal())
             return
-        writes: list[Writable] = [*self._unwritten, *fresh]
+        with suppress(WriteFailed):  # all that are not kept were told
+            self._write([*self._unwritten, *fresh])
+
+    def _write(self, writes: Sequence[Writable]) -> None:
+        """Write many in one transaction, and tell everybody but those whose writes are kept.
+
+        Raises:
+            WriteFailed: It was not written, or perhaps was.
+        """
         head = self.state.head
-        self._unwritten = []
         try:
             outcomes = self._transact_writes(writes)
         except WriteFailed as failed:
             self._note(failed)
-            self._tell(writes, failed.error)
-            self._keep_unwritten(writes)
+            self._tell(self._keep_unwritten(writes, away=failed.away), failed.error)
+            raise
         except BaseException as error:  # whatever it is, nobody may be left waiting
             self.failure = UnknownOutcomeError(f"{type(error).__name__}: {error}")
             self._tell(writes, self.failure)
+            self._unwritten = []
             raise
-        else:
-            self._tell(writes, outcomes)
-            if self.watching and self.state.head > head:
-                self._tell_watching()
+        self._unwritten = []
+        self._tell(writes, outcomes)
+        if self.watching and self.state.head > head:
+            self._tell_watching()
 
     def _tell_watching(self) -> None:
         with suppress(RuntimeError):  # the loop was closed under the store: there is nobody left to tell
@@ -342,6 +349,8 @@ class Writer(ABC):
         def work() -> tuple[Batch, list[Outcome], Stopped]:
             batch = Batch(self.session, self.state, self._types, suspects=suspects)
             batch.look_up()
+            if self.session.is_far:
+                self.state.learn_heads(_streams_of(writes))
             record, add = batch.record, batch.add
             outcomes = [record(item[0]) if isinstance(item, tuple) else add(item) for item in writes]
             batch.write()
@@ -356,12 +365,28 @@ class Writer(ABC):
             self.projections.adopt(self.state.head, stopped)
         return outcomes
 
-    def _keep_unwritten(self, writes: Sequence[Writable]) -> None:
-        """Keep the settlements of a batch that certainly failed, to be written with the next."""
-        if self.failure is None:
-            self._unwritten = [item for item in writes if isinstance(item, Write) and item.done is None]
-            if len(self._unwritten) > WAITING_LIMIT:
-                self.failure = StoreUnavailableError(f"{len(self._unwritten)} settlements could not be written")
+    @property
+    def _is_holding(self) -> bool:
+        """Whether somebody waits for a write that is kept."""
+        return any(write.done is not None for write in self._unwritten)
+
+    def _keep_unwritten(self, writes: Sequence[Writable], *, away: bool) -> Sequence[Writable]:
+        """Keep what a batch that certainly failed must not lose, to be written with the next; return the others.
+
+        Those are the settlements; and, when the database is away, what handlers want written: they have done their work.
+        """
+        self._unwritten = []
+        if self.failure is not None:
+            return writes
+        told: list[Writable] = []
+        for item in writes:
+            if isinstance(item, Write) and (item.done is None or (away and item.settlement is not None)):
+                self._unwritten.append(item)
+            else:
+                told.append(item)
+        if len(self._unwritten) > WAITING_LIMIT:
+            self.failure = StoreUnavailableError(f"{len(self._unwritten)} settlements could not be written")
+        return told
 
     def _note(self, failed: WriteFailed) -> None:
         if not failed.usable:
@@ -375,6 +400,8 @@ class Writer(ABC):
     def _refuse_all(self) -> None:
         """Leave nobody waiting."""
         self._closed = self._ended = True
+        self._tell(self._unwritten, self._refusal())
+        self._unwritten = []
         for item in self._items.take_left_over():
             if not isinstance(item, Job):
                 self._tell([item], self._refusal())
@@ -416,3 +443,9 @@ def _deliver(
                     done(None, outcome)
             except Exception as raised:  # noqa: BLE001 (one caller's fault must not keep the others from being told)
                 loop.call_exception_handler({"message": "a caller of the event store failed", "exception": raised})
+
+
+def _streams_of(writes: Sequence[Writable]) -> set[str]:
+    """Name the streams that writes append to."""
+    messages = (one for item in writes for one in (item[:1] if isinstance(item, tuple) else item.messages))
+    return {stream for _, _, _, _, stream, _ in messages if stream is not None}

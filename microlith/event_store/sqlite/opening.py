@@ -7,22 +7,19 @@ Needs the ownership of the file to have been taken.
 
 import sqlite3
 from pathlib import Path
-from time import time
 from typing import Literal
 
 from microlith.errors import CorruptionError
-from microlith.event_store.database.codec import ChainCheck, StoredTypes
+from microlith.event_store.database.codec import StoredTypes
+from microlith.event_store.database.opening import check_end, register
 from microlith.event_store.database.reading import LogReader
 from microlith.event_store.database.state import LogState
 from microlith.event_store.database.statements import statements
-from microlith.event_store.records import MICROSECONDS
 from microlith.event_store.sqlite.connection import StoreFormatError, code_of, configure, damage_in
 from microlith.event_store.sqlite.session import SQLiteSession
 from microlith.serialization import MessageTypes
 
 VERSION = 1
-_REMEMBERED_SECONDS = 7 * 24 * 3600
-_PAGE = 500
 
 
 def open_log(
@@ -51,8 +48,8 @@ def _read_state(session: SQLiteSession, types: MessageTypes) -> LogState:
     numbered = StoredTypes(session.run(reading["select_types"]), types)
     head = int(session.run(reading["select_last_position"])[0][0])
     reader = LogReader(session, numbered, types, lambda: head)
-    checksum = _check_end(session, reader, head)
-    return LogState(session, numbered, head, checksum)
+    checksum = check_end(session, reader, head)
+    return LogState(session, numbered, head, checksum, session.named("select_last_sequence")[0][0])
 
 
 def _is_empty(session: SQLiteSession, path: Path) -> bool:
@@ -91,20 +88,4 @@ def _complete_and_register(session: SQLiteSession, types: MessageTypes) -> None:
     for text in schema.values():
         if "IF NOT EXISTS" in text:  # tables that databases of an earlier version do not have
             session.run(text)
-    for entry in types:
-        if entry.kind in ("command", "event"):
-            session.named("insert_type", entry.component, entry.name, entry.version)
-    session.named("forget_commands", round((time() - _REMEMBERED_SECONDS) * MICROSECONDS))
-
-
-def _check_end(session: SQLiteSession, reader: LogReader, head: int) -> bytes:
-    """Check the events of the last commit, and that nobody has seen more than there is; return the last checksum."""
-    reading = statements("sqlite_reading.sql")
-    furthest = session.run(reading["select_furthest"])[0][0]
-    if furthest > head:
-        raise CorruptionError(f"position {head + 1}", f"the log ends before it, but position {furthest} was handled")
-    before = session.run(reading["select_link_before"], (head,))
-    chain = ChainCheck(*before[0]) if before else ChainCheck()
-    while reader.check_chain(chain, _PAGE):
-        pass
-    return chain.checksum
+    register(session, types)

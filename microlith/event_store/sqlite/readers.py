@@ -49,7 +49,7 @@ class SQLiteReaders(Readers):
 
     def borrow(self) -> sqlite3.Connection:
         """Take a connection; give it back soon."""
-        self._check()
+        self.check_open()
         try:
             return self._idle.pop()
         except IndexError:

@@ -1,0 +1,82 @@
+"""Where a PostgreSQL event store lies, as its url says it.
+
+    postgresql://USER:PASSWORD@HOST:PORT/DATABASE?schema=NAME&durability=fast&sslmode=verify-full
+
+Our own options are taken out; all others are libpq's, whose documentation says what they mean. What a url does not say,
+libpq takes from its environment variables, its password file and its service file.
+
+Connects to nothing.
+"""
+
+import re
+from typing import NamedTuple, Self
+from urllib.parse import parse_qsl, quote
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
+from microlith.event_store.database.writer import Durability
+from microlith.urls import masked
+
+DEFAULT_SCHEMA = "microlith"
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,50}")
+
+
+class PlaceError(ValueError):
+    """A url that names no place; the text says why, without the url."""
+
+
+class Place(NamedTuple):
+    """One schema of one database.
+
+    Attributes:
+        url: For libpq; it may hold a password.
+        schema: The schema. The keys of personal fields lie in another one, see `keys`.
+        durability: "durable": each commit is on the server's disk before it is acknowledged. "fast": a crash of the
+            server may take the newest commits; what remains is the log up to some position.
+        shown: The url as it may be shown.
+    """
+
+    url: str
+    schema: str
+    durability: Durability
+    shown: str
+
+    @classmethod
+    def of(cls, url: str) -> Self:
+        """Read a url.
+
+        Raises:
+            PlaceError: It names no schema that could be, or has an option that nobody knows.
+        """
+        base, _, query = url.partition("?")
+        schema, durability, others = DEFAULT_SCHEMA, "durable", []
+        for name, value in parse_qsl(query, keep_blank_values=True):
+            if name == "schema":
+                schema = value
+            elif name == "durability":
+                durability = value
+            else:
+                others.append(f"{quote(name)}={quote(value, safe='')}")
+        if not _SCHEMA.fullmatch(schema) or schema.startswith("pg_"):
+            raise PlaceError(
+                f"{schema!r} cannot name its schema: up to 51 small letters, digits and underscores, no digit first"
+            )
+        rest = f"{base}?{'&'.join(others)}" if others else base
+        try:
+            conninfo_to_dict(rest)
+        except ProgrammingError as error:
+            raise PlaceError(" ".join(str(error).split())) from None
+        if durability not in ("durable", "fast"):
+            raise PlaceError(f"the durability {durability!r} is not known")
+        return cls(
+            rest,
+            schema,
+            "fast" if durability == "fast" else "durable",
+            masked(url),
+        )
+
+    @property
+    def keys(self) -> str:
+        """The schema of the keys, so that they can be backed up apart from what they open."""
+        return f"{self.schema}_keys"
