@@ -39,12 +39,18 @@ __all__ = [
     params=[
         pytest.param(("rabbitmq_url", "memory:"), marks=pytest.mark.rabbitmq, id="rabbitmq-memory"),
         pytest.param(("rabbitmq_url", "sqlite:events.db"), marks=pytest.mark.rabbitmq, id="rabbitmq-sqlite"),
+        pytest.param(
+            ("rabbitmq_url", "postgres_url"),
+            marks=(pytest.mark.rabbitmq, pytest.mark.postgres),
+            id="rabbitmq-postgres",
+        ),
     ]
 )
 async def processes(request, tmp_path):
     """Start processes of the agency on one broker, each with a store of its own."""
     fixture, store = request.param
     url = request.getfixturevalue(fixture)
+    store = request.getfixturevalue(store) if store.endswith("_url") else store
     async with AsyncExitStack() as stack:
 
         async def start(*components, **options):

@@ -89,6 +89,7 @@ async def test_failure_elsewhere_ends_the_wait_at_once(processes):
         await paying.query_bus.ask(PriceRequest(trip="nowhere"), timeout=30)
 
     assert failed.value.handler == "booking.book"
+    await booking.store.flush()  # whoever waits is told a little before
     (letter,) = await booking.store.dead_letters()
     assert letter.type == "BookCommand"
 
