@@ -6,7 +6,7 @@ import platform
 import sys
 from importlib import import_module
 
-NAMES = ("dispatch", "waits", "append", "replay", "projection", "tracing", "cli_startup")
+NAMES = ("dispatch", "waits", "append", "replay", "projection", "tracing", "cli_startup", "apart")
 
 
 def main() -> int:

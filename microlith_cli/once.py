@@ -10,12 +10,13 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
-from microlith.errors import HandlerFailedError
+from microlith.errors import HandlerFailedError, MicrolithError
 from microlith_cli.errors import NothingRunsError
 from microlith_cli.project import Project, load_app
 from microlith_cli.supervisor.spans import add_spans
@@ -23,6 +24,7 @@ from microlith_cli.supervisor.worker import Worker
 
 DRAIN_SECONDS = 10.0  # for handlers to finish, at the end
 _STOOD_STILL = "The event loop was blocked"
+CATCH_UP_SECONDS = 2.0  # for projections that follow the log: nobody else gives them time before a question
 SPANS_SECONDS = 2.0  # for a receiver to take the last spans
 INTERRUPTED_SECONDS = 0.5  # the same, for somebody who wants to go
 
@@ -49,6 +51,7 @@ class LocalSession:
         app = load_app(project)
         app.sends_scheduled = sends_scheduled
         self._spans = add_spans(app, project)
+        self._app = app
         self._worker = Worker(app)
         self._following: asyncio.Task[None] | None = None
         self._runner: asyncio.Runner | None = asyncio.Runner()
@@ -74,6 +77,8 @@ class LocalSession:
         self._log.tells_failures = False
         many = _Many(self._worker, enumerate(requests), at_once)
         try:
+            if self._runner is not None:
+                self._runner.run(self._catch_up())
             while self._runner is not None:
                 replies = self._runner.run(many.next())
                 if not replies:
@@ -92,6 +97,15 @@ class LocalSession:
         if self._following is not None:
             self._following.cancel()
         self._following = asyncio.create_task(self._worker.handle({"verb": "follow", "filter": asked}, take))
+
+    async def _catch_up(self) -> None:
+        """Give projections that follow the log the time that they have beside a running application."""
+        deadline = asyncio.get_running_loop().time() + CATCH_UP_SECONDS
+        with suppress(MicrolithError):  # a store that cannot be read says so when it is asked
+            while any(one.behind and one.error is None for one in await self._app.projections()):
+                if asyncio.get_running_loop().time() > deadline:
+                    return
+                await asyncio.sleep(0.002)
 
     def idle(self, descriptors: Iterable[int]) -> None:
         """Let the application run until one of some descriptors can be read."""
@@ -123,6 +137,8 @@ class LocalSession:
         exchange = _Exchange(self._worker, request)
         ended = False
         try:
+            if self._runner is not None:
+                self._runner.run(self._catch_up())
             while not ended:
                 if self._runner is None:
                     raise NothingRunsError("This session is closed.", hint="Open another one.")

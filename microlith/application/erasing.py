@@ -1,19 +1,22 @@
 """Erasing subjects: what is stored about them is counted, their keys are destroyed, and what was kept in clear goes.
 
-Order: keys, read models and the rest of the store, trace log, memory. From the first step on an erasure is finished
-by whoever starts the application next, if this process does not.
+Order: keys, read models and the rest of the store, read models elsewhere, trace log, memory. From the first step on an
+erasure is finished by whoever starts the application next, if this process does not.
 """
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+from microlith.application.following import Followers
+from microlith.application.outside import OutsideFollower
 from microlith.application.wiring import Wiring
 from microlith.delivery import Delivery
-from microlith.errors import MicrolithError, PayloadError, UnknownTypeError
+from microlith.errors import HandlerFailedError, MicrolithError, PayloadError, UnknownTypeError
 from microlith.event_store.protocol import EventStore, RecordedEvent
+from microlith.event_store.schedule import FIRST
 from microlith.messages import Message
 from microlith.privacy.keys import KeyRing
 from microlith.privacy.marking import MARK, Fields, personal_fields
@@ -50,10 +53,13 @@ class Erasure:
         events: How many events hold sealed fields of theirs.
         commands: How many commands that are not settled.
         dead_letters: How many dead letters.
-        plain: How many events and dead letters hold fields of theirs in clear, from before these were marked as
-            personal. No erasure reaches them.
+        schedules: How many messages that are to be sent later.
+        plain: How many events, dead letters and scheduled messages hold fields of theirs in clear, from before these
+            were marked as personal. No erasure reaches them.
         projections: Those that were built anew.
-        elsewhere: Projections that take personal fields and keep their rows somewhere else: not erased there.
+        outside: Projections that take personal fields, keep their rows somewhere else and say how they are emptied:
+            the erasure empties them, and builds them anew.
+        elsewhere: Those that do not say so, or could not be emptied: not erased there.
         stopped: Those built anew that could not take what is erased, with the error they stopped at.
         done: Whether it was done, or only counted.
     """
@@ -63,8 +69,10 @@ class Erasure:
         self.events = 0
         self.commands = 0
         self.dead_letters = 0
+        self.schedules = 0
         self.plain = 0
         self.projections: tuple[str, ...] = ()
+        self.outside: tuple[str, ...] = ()
         self.elsewhere: tuple[str, ...] = ()
         self.stopped: Mapping[str, str] = {}
         self.done = False
@@ -79,12 +87,14 @@ class Erasing:
     Args:
         delivery: Its running heart.
         wiring: What it is made of.
+        followers: What follows the log with its projections.
         trace_directory: Where its trace log is; None: nowhere.
     """
 
-    def __init__(self, delivery: Delivery, wiring: Wiring, trace_directory: Path | None) -> None:
+    def __init__(self, delivery: Delivery, wiring: Wiring, followers: Followers, trace_directory: Path | None) -> None:
         self._delivery = delivery
         self._wiring = wiring
+        self._followers = followers
         self._types = wiring.types
         self._trace_directory = trace_directory
         self._one_at_a_time = asyncio.Lock()
@@ -108,21 +118,40 @@ class Erasing:
             unknown = next((one for one in subjects if one not in ids), None)
             if unknown is not None:
                 raise UnknownSubjectError(unknown, counted.plain)
-            counted.elsewhere = tuple(self._elsewhere())
+            outside = self._outside()
+            counted.outside = tuple(follower.name for follower in outside if follower.has_reset)
+            counted.elsewhere = tuple(follower.name for follower in outside if not follower.has_reset)
             if not dry_run and keys is not None:
-                counted.projections = tuple(await store.erase(subjects))
-                await self._clean_up(keys)
-                states = await store.projection_states()
-                counted.stopped = {
-                    one.name: one.error for one in states if one.error is not None and one.name in counted.projections
-                }
-                counted.done = True
+                await self._erase(counted, store, keys, [follower for follower in outside if follower.has_reset])
             return counted
 
-    def _elsewhere(self) -> Iterator[str]:
-        for projection in self._wiring.projections:
-            if isinstance(projection, ExternalProjection) and any(map(personal_fields, projection.events)):
-                yield projection.name
+    async def _erase(
+        self, erasure: Erasure, store: EventStore, keys: KeyRing, outside: Sequence[OutsideFollower]
+    ) -> None:
+        """Do what was counted. Those outside fold nothing from before the keys are gone until they begin anew."""
+        async with AsyncExitStack() as held:
+            for follower in outside:
+                await held.enter_async_context(follower.beginning_anew())
+            inside = await store.erase(erasure.subjects)
+        for follower in outside:
+            with suppress(HandlerFailedError):  # what it stopped at is found below
+                await follower.whole(lambda _done, _all: None)
+        await self._clean_up(keys)
+        erasure.projections = (*inside, *erasure.outside)
+        states = {one.name: one for one in await store.projection_states() if one.name in erasure.projections}
+        erasure.stopped = {name: state.error for name, state in states.items() if state.error is not None}
+        unemptied = (name for name in erasure.outside if name in states and states[name].checkpoint < -1)
+        erasure.elsewhere = (*erasure.elsewhere, *unemptied)
+        erasure.done = True
+
+    def _outside(self) -> list[OutsideFollower]:
+        """List what keeps rows with personal fields outside of the store."""
+        followers = (
+            self._followers.of(projection.name)
+            for projection in self._wiring.projections
+            if isinstance(projection, ExternalProjection) and any(map(personal_fields, projection.events))
+        )
+        return [follower for follower in followers if isinstance(follower, OutsideFollower)]
 
     async def _have_sealed(self, store: EventStore) -> None:
         """Have everything sealed: a store in memory does that when it is asked for bytes, and keys are made by it."""
@@ -164,7 +193,7 @@ class _Survey:
         self._found = Erasure(subjects)
 
     async def count(self) -> Erasure:
-        """Walk the log, the commands and the dead letters."""
+        """Walk the log, the commands, the dead letters and what is scheduled."""
         found, store = self._found, self._store
         position = -1
         while page := await store.read_all(after=position, limit=_PAGE):
@@ -183,7 +212,19 @@ class _Survey:
                 with suppress(MicrolithError):
                     if self._is_personal(letter.component, letter.type) and not sealed:
                         found.plain += bool(self._names_in((await store.dead_message(letter)).message))
+        await self._count_schedules()
         return found
+
+    async def _count_schedules(self) -> None:
+        turn = FIRST
+        while page := await self._store.schedules(after=turn, limit=_PAGE):
+            turn = page[-1].turn
+            for schedule in page:
+                sealed = self._sealed(schedule.data)
+                self._found.schedules += not self._ids.isdisjoint(sealed.values())
+                with suppress(MicrolithError):  # what cannot be read is not known to be about anybody
+                    if self._is_personal(schedule.component, schedule.type) and not sealed:
+                        self._found.plain += bool(self._names_in(schedule.envelope.message))
 
     def _count_events(self, page: Collection[RecordedEvent]) -> None:
         for event in page:

@@ -185,6 +185,10 @@ class Followers:
         for follower in self._followers.values():
             follower.close(error)
 
+    def of(self, name: str) -> Follower | None:
+        """Return what follows with a projection; None for one that is inline, or not there."""
+        return self._followers.get(name)
+
     def names_of(self, wanted: Any) -> list[str]:
         """Find the full names of projections: given themselves, by full or short name, or by a read model they keep.
 

@@ -377,7 +377,7 @@ class Microlith(StoreSide):
     def _erasures(self) -> Erasing:
         delivery = self._taking()
         if self._erasing is None:
-            self._erasing = Erasing(delivery, self.wire(), self._traces)
+            self._erasing = Erasing(delivery, self.wire(), self._following(), self._traces)
         return self._erasing
 
     def _make_delivery(self, wiring: Wiring, store: EventStore) -> Delivery:

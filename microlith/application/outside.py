@@ -6,8 +6,9 @@ first notes that the rows are to be emptied, so that a crash in the middle of th
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager
 from contextvars import copy_context
 from time import monotonic
 from typing import Any
@@ -60,6 +61,11 @@ class OutsideFollower(Follower):
         self._executor = executor
         self._at_work = asyncio.Lock()
 
+    @property
+    def has_reset(self) -> bool:
+        """Whether somebody says how the rows are emptied."""
+        return self._calls.reset is not None
+
     async def step(self) -> None:
         """Call the functions for a page of events, in order; note how far that went."""
         async with self._at_work:
@@ -80,9 +86,25 @@ class OutsideFollower(Follower):
         """
         if self._calls.reset is None:
             raise NoResetError(self.name)
-        begun, head = monotonic(), await self._store.head()
+        async with self.beginning_anew():
+            pass
+        return await self.whole(progress)
+
+    @asynccontextmanager
+    async def beginning_anew(self) -> AsyncIterator[None]:
+        """Call no function meanwhile; afterwards empty the rows and fold all events again, also over a crash."""
         async with self._at_work:
             await self._store.note_reached(self.name, _TO_BE_RESET)
+            yield
+        self.grown()
+
+    async def whole(self, progress: Callable[[int, int], None]) -> Rebuilt:
+        """Fold up to the end that the log has now.
+
+        Raises:
+            HandlerFailedError: A function raised; the projection has stopped there.
+        """
+        begun, head = monotonic(), await self._store.head()
         while (reached := self._store.reached(self.name)).checkpoint < head and reached.error is None:
             progress(max(reached.checkpoint, -1) + 1, head + 1)
             await self.step()

@@ -172,6 +172,7 @@ class Transport(Protocol):
                 connection.
             ParcelRefusedError: The broker will never take one of them. Those before it were taken; those behind it may
                 have been.
+            TopologyDriftError: What a command is to wait in is gone, and could not be made again; none may have been taken.
         """
         ...
 

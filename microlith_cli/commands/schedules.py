@@ -13,7 +13,7 @@ import typer
 
 from microlith.ids import matches, short_id
 from microlith_cli.console import blocks, plain
-from microlith_cli.console.ink import one_line, plural
+from microlith_cli.console.ink import one_line
 from microlith_cli.console.listing import ahead
 from microlith_cli.errors import DONE, SAID_NO, ToolError, UsageError
 from microlith_cli.project import find_project
@@ -35,7 +35,7 @@ class NoScheduleError(ToolError):
 
     def __init__(self, typed: str, schedules: Sequence[Row]) -> None:
         super().__init__(
-            f"{typed!r} is none of the {plural(len(schedules), 'scheduled message')}."
+            f"No scheduled message is {typed!r}; there {'is' if len(schedules) == 1 else 'are'} {len(schedules)}."
             if schedules
             else "Nothing is scheduled.",
             hint="`microlith schedules` lists them." if schedules else "",

@@ -14,7 +14,6 @@ from microlith_cli.scaffolding.parts import (
     home_of,
     imports_of,
     package_of,
-    refuse_own_name,
     sample_imports,
     samples,
     wanted_of,
@@ -38,7 +37,6 @@ def aggregate(sources: Sources, target: str, fields: Sequence[str]) -> Wanted:
     """
     owner, typed = naming.split_target("an aggregate", target)
     names = naming.stateful_name("aggregate", typed)
-    refuse_own_name(owner, names.module, typed)
     key = f"{names.module}_id"
     if len(key) > LONGEST:
         problem = f"its key {key} would be longer than {LONGEST} characters"
@@ -98,7 +96,6 @@ def process(
     """
     owner, typed = naming.split_target("a process", target)
     names = naming.stateful_name("process", typed)
-    refuse_own_name(owner, names.module, typed)
     state = parse_fields(list(map(_with_default, fields)))
     sources.require_component(owner)
     events = [sources.find_message(name, owner, kinds=("event",), elsewhere=True) for name in dict.fromkeys(on)]

@@ -33,7 +33,7 @@ CATALOG = "catalog.json"
 _VERBS = ("dispatch", "describe", "follow", "list", "rebuild", "status", "store", "verify")
 _ONE_ANSWER = {**dead_letters.VERBS, **event_pages.VERBS, **schedules.VERBS, "erase": erased, "idle": idle}
 _PROGRESS_SECONDS = 0.05
-_WRONG = ("PayloadError", "UnknownTypeError", "AmbiguousTypeError", "WrongBusError")
+_WRONG = ("PayloadError", "UnknownTypeError", "AmbiguousTypeError", "WrongBusError", "ScheduleError")
 
 
 class Worker:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from microlith.errors import MicrolithError
 from microlith.event_store.event_copy import EventCopy
 from microlith.payloads import MAX_BYTES, MAX_DEPTH, depth_of
-from microlith.privacy.keys import KeysClosedError
+from microlith.privacy.keys import KeysClosedError, MissingKeyError
 from microlith.serialization import MessageTypes
 from microlith_cli.errors import UnsafeJsonError, UsageError
 from microlith_cli.event_log.lines import EPOCH
@@ -145,6 +145,9 @@ class Reading:
             self._types.decode(copy.component, copy.type, copy.version, copy.data, message_id=copy.message_id)
         except KeysClosedError:
             return  # sealed; the first line is read before the store and its keys are open
+        except MissingKeyError as error:
+            hint = "Nothing was imported. Copy `.microlith/keys.db` from where the log was exported, then import again."
+            raise ImportFileError(self.line, str(error).rstrip("."), hint=hint) from None
         except MicrolithError as error:
             raise ImportFileError(self.line, str(error).rstrip("."), hint=hint) from None
 

@@ -1,16 +1,11 @@
 """Every transport against the one contract."""
 
-import asyncio
-from contextlib import suppress
-from urllib.parse import urlsplit
-
-import aiormq
 import pytest
 
 from microlith.testing.memory_broker import MemoryBroker
 from microlith.testing.transport_contract import Traits, TransportContract
-from microlith.transports import Parcel, Topology, Transport, make_transport
-from microlith.transports.rabbitmq.packing import REASON, unpack
+from microlith.transports import Parcel, Topology, Transport
+from tests.contracts.at_rabbitmq import BrokerAtRabbitMQ, Door
 
 
 class BrokerInMemory:
@@ -41,77 +36,6 @@ class TestMemoryTransport(TransportContract):
     @pytest.fixture
     def broker(self):
         return BrokerInMemory()
-
-
-class Door:
-    """Lets connections through to a port of this machine, until it is shut."""
-
-    def __init__(self, inside: int) -> None:
-        self.port = 0
-        self._inside = inside
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-
-    async def open(self) -> None:
-        """Let connections through, on the same port as before."""
-        self._server = await asyncio.start_server(self._let_through, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def shut(self) -> None:
-        """Cut all connections, and let nobody in."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        for writer in self._writers:
-            writer.transport.abort()
-
-    async def _let_through(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inside_reader, inside_writer = await asyncio.open_connection("127.0.0.1", self._inside)
-        writers = {writer, inside_writer}
-        self._writers |= writers
-        await asyncio.gather(self._carry(reader, inside_writer), self._carry(inside_reader, writer))
-        self._writers -= writers
-
-    @staticmethod
-    async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        writer.transport.abort()
-
-
-class BrokerAtRabbitMQ:
-    """A virtual host of a RabbitMQ, as the contract reaches it: through a door that a test can shut."""
-
-    def __init__(self, url: str, door: Door) -> None:
-        self._url = url
-        self._door = door
-
-    def connect(self) -> Transport:
-        parts = urlsplit(self._url)
-        return make_transport(f"{self._url.replace(str(parts.port), str(self._door.port), 1)}?heartbeat=2")
-
-    async def go_away(self) -> None:
-        await self._door.shut()
-
-    async def come_back(self) -> None:
-        await self._door.open()
-
-    async def refused(self, app: str) -> list[tuple[Parcel, str]]:
-        found = []
-        async with aiormq.connect(self._url.replace("rabbitmq", "amqp", 1)) as connection:
-            channel = await connection.channel()
-            while headers := (
-                message := await channel.basic_get(f"{app}.refused", no_ack=True)
-            ).header.properties.headers:
-                found.append((unpack(message.header.properties, message.body), str(headers[REASON])))
-        return found
-
-    async def make_differ(self, topology: Topology) -> None:
-        async with aiormq.connect(self._url.replace("rabbitmq", "amqp", 1)) as connection:
-            channel = await connection.channel()
-            await channel.queue_declare(f"{topology.app}.commands.stock", durable=True)
 
 
 @pytest.mark.rabbitmq

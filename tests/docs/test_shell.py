@@ -43,7 +43,7 @@ def without_global(words: list[str]) -> list[str]:
 
 def subject(words: list[str]) -> list[str]:
     """The part of a command whose help lists its options: `new command`, `dispatch LoginCommand`, `trace`."""
-    deep = {"new", "replay", "dispatch", "dead-letters", "schedules"}
+    deep = {"new", "replay", "dispatch", "dead-letters", "schedules", "events", "broker"}
     return words[:2] if words[0] in deep and len(words) > 1 and not words[1].startswith("-") else words[:1]
 
 

@@ -107,6 +107,22 @@ class RabbitMQ(Server):
             raise OSError(f"{method} {path}: {answer.status} {text}")
         return json.loads(text) if text else None
 
+    def control(self, *command: str) -> str:
+        """Have rabbitmqctl do something, such as `control("status")`; return what it says.
+
+        Raises:
+            CalledProcessError: It failed.
+        """
+        told = subprocess.run(
+            [str(LAUNCHER.with_name("rabbitmqctl")), "-n", "microlith@localhost", *command],
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        return told.stdout
+
     def _launch(self) -> None:
         for name in ("home", "data", "logs", "generated"):
             (self.folder / name).mkdir(exist_ok=True)

@@ -170,6 +170,9 @@ DELETE FROM snapshots RETURNING 1
 -- name: select_meta
 SELECT value FROM meta WHERE name = ?
 
+-- name: select_any_schedule
+SELECT 1 FROM scheduled LIMIT 1
+
 -- name: insert_meta
 INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)
 

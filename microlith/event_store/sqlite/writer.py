@@ -99,9 +99,11 @@ def open_keys(session: SQLiteSession, state: LogState, path: Path, types: Messag
     place = keys_path(path)
     if not (types.personal or found or place.exists()):
         return None
-    keys = SQLiteKeys(place, expected=bytes.fromhex(found[0][0]) if found else None)
+    # A store that holds nothing yet goes on with any keys: somebody has put those there that an import needs.
+    linked = bytes.fromhex(found[0][0]) if found and not _is_bare(session, state) else None
+    keys = SQLiteKeys(place, expected=linked)
     try:
-        if not found:
+        if linked is None:
             session.transact(lambda: _link(session, state, keys))
         session.run(statements("sqlite_keys.sql")["overwrite"])
     except BaseException:
@@ -110,6 +112,10 @@ def open_keys(session: SQLiteSession, state: LogState, path: Path, types: Messag
     types.keys = ring = KeyRing(keys)
     session.before = ring.keep
     return keys
+
+
+def _is_bare(session: SQLiteSession, state: LogState) -> bool:
+    return state.head < 0 and not state.sequence and not session.named("select_any_schedule")
 
 
 def _link(session: SQLiteSession, state: LogState, keys: SQLiteKeys) -> None:

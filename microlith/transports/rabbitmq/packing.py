@@ -23,6 +23,8 @@ _PREFIX = "ce-"
 _READ_PREFIXES = ("ce-", "ce_", "cloudEvents:", "cloudEvents_")
 _SHORT = 255
 """Bytes of a property, or of a key; longer texts go into headers alone."""
+_LONGEST_NAME = 128
+"""Bytes of a header's name."""
 _LONGEST_HEADERS = 128_000
 """Bytes of all headers together: they go into one frame of 128 KiB. A larger one would end the connection."""
 _LONGEST_REASON = 4000
@@ -105,8 +107,10 @@ def _packet(exchange: str, routing_key: str, parcel: Parcel, *, lasting: bool, k
     )
     if sum(map(_size, headers)) + sum(map(_size, headers.values())) + 16 * len(headers) > _LONGEST_HEADERS:
         raise ValueError(f"its attributes have more than {_LONGEST_HEADERS} bytes")
-    if _size(routing_key) > _SHORT or max(map(_size, headers), default=0) > _SHORT:
-        raise ValueError(f"its type, or the name of an attribute, has more than {_SHORT} bytes")
+    if _size(routing_key) > _SHORT:
+        raise ValueError(f"its component and type have more than {_SHORT} bytes")
+    if headers and max(map(_size, headers)) > _LONGEST_NAME:
+        raise ValueError(f"the name of an attribute has more than {_LONGEST_NAME - len(_PREFIX)} bytes")
     return Packet(exchange, routing_key, kept, properties, parcel.data)
 
 

@@ -13,6 +13,7 @@ from microlith.transports.errors import TransportUrlError
 HEARTBEAT = 10
 """Seconds, unless the url says otherwise: RabbitMQ's own advice is 5 to 20."""
 _OPTIONS = ("heartbeat", "cafile", "certfile", "keyfile")
+_HINT = "In user and password, write % and two hexadecimal digits for signs that have a meaning in a url, such as %2F for /."
 _PORTS = {"rabbitmq": 5672, "rabbitmqs": 5671}
 
 
@@ -58,8 +59,8 @@ def place_of(url: str) -> Place:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise TransportUrlError(url, str(error)) from None
+    except ValueError:  # its text quotes what may be part of a password
+        raise TransportUrlError(url, "its host or port cannot be read", hint=_HINT) from None
     if not host:
         raise TransportUrlError(url, "the host is missing")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))

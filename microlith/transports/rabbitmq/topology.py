@@ -19,7 +19,7 @@ from microlith.transports.protocol import Change, Inbox, Subscribing, Topology
 from microlith.transports.rabbitmq.line import Connected
 
 DELIVERY_LIMIT = 100
-"""How often the broker hands one parcel out in all. The last resort against one that kills whoever takes it."""
+"""How often the broker hands one parcel out again. The last resort against one that kills whoever takes it."""
 ABANDONED = 60_000
 """Milliseconds for which a query waits, and after which a place that nobody listens at goes."""
 

@@ -39,6 +39,8 @@ def erase(
                 _show(found)
                 return DONE
             plain.err(_counts(found))
+            for name in found["outside"]:
+                plain.err(f"{one_line(str(name))}  is emptied, and built anew")
             if not typer.confirm(f"Erase {plural(len(found['subjects']), 'subject')} for good?", err=True):
                 return SAID_NO
         found = _asked(session, subjects, dry_run=False)
@@ -59,8 +61,8 @@ def _asked(session: Session, subjects: Sequence[str], *, dry_run: bool) -> Mappi
 def _counts(found: Mapping[str, Any]) -> str:
     """Say in one line what is stored."""
     names = ", ".join(one_line(str(subject)) for subject in found["subjects"])
-    kinds = (("events", "event"), ("commands", "command"), ("dead_letters", "dead letter"))
-    return f"{names}: {', '.join(plural(int(found[key]), word) for key, word in kinds)}"
+    kinds = {"events": "event", "commands": "command", "dead_letters": "dead letter", "schedules": "scheduled message"}
+    return f"{names}: {', '.join(plural(int(found[key]), word) for key, word in kinds.items())}"
 
 
 def _show(found: Mapping[str, Any]) -> None:
@@ -71,12 +73,17 @@ def _show(found: Mapping[str, Any]) -> None:
     plain.out(f"{_counts(found)}  {'erased' if found['done'] else 'would be erased'}")
     for name in found["projections"]:
         plain.out(f"{one_line(str(name))}  built anew")
+    for name in () if found["done"] else found["outside"]:
+        plain.out(f"{one_line(str(name))}  would be emptied, and built anew")
     if found["plain"]:
         plain.err(
             f"warning: {plural(int(found['plain']), 'message')} from before the fields were marked hold them in clear, "
             "and stay so; see docs/privacy.md"
         )
     for name in found["elsewhere"]:
-        plain.err(f"warning: {one_line(str(name))} keeps its rows elsewhere: microlith replay projection {name}")
+        plain.err(
+            f"warning: {one_line(str(name))} keeps its rows elsewhere, and "
+            + ("was not emptied" if name in found["outside"] else "does not say how they are emptied: it has no reset")
+        )
     for name, error in found["stopped"].items():
         plain.err(f"warning: {one_line(str(name))} stopped at what is erased: {one_line(str(error))}")

@@ -113,7 +113,10 @@ def test_somebody_is_erased_and_no_command_tells_of_them_any_more(tool):
     assert (found["events"], found["dead_letters"], found["plain"], found["done"]) == (1, 1, 0, False)
     assert (erased.code, erased.out.splitlines()) == (
         0,
-        ["ann: 1 event, 0 commands, 1 dead letter  erased", "auth.members  built anew"],
+        [
+            "ann: 1 event, 0 commands, 1 dead letter, 0 scheduled messages  erased",
+            "auth.members  built anew",
+        ],
     )
     assert holding(tool.folder, "zanzibar") == []
     assert [one.out for one in shown if "zanzibar" in one.out] == []

@@ -248,11 +248,11 @@ def test_personal_fields_stay_sealed_on_their_way(tool, other):
     listed, clear = tool("events", "list"), tool("events", "export", "--reveal")
     refused = other("events", "import", "-", stdin=clear.out)
     (other.folder / ".microlith" / "keys.db").write_bytes((tool.folder / ".microlith" / "keys.db").read_bytes())
-    (other.folder / ".microlith" / "events.db").unlink()
     taken = other("events", "import", "-", stdin=clear.out)
 
     assert (listed.code, clear.code, refused.code, taken.code) == (0, 0, 2, 0), refused.err + taken.err
     assert "planted" not in listed.out + clear.out
+    assert "hint  Nothing was imported. Copy `.microlith/keys.db` from where" in refused.err
     assert other("events", "export", "--reveal").out == clear.out
 
 

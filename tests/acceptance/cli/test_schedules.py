@@ -75,7 +75,7 @@ def test_one_is_cancelled_and_the_others_stay(empty):
     again = empty("schedules", "cancel", first, "--yes")
 
     assert (ended.code, ended.out.split()) == (0, [first[-8:], "FailCommand", "cancelled"])
-    assert (again.code, "none of the 1 scheduled message" in again.err) == (1, True)
+    assert (again.code, "; there is 1." in again.err) == (1, True)
     assert [row["id"] for row in empty("schedules", "--json").lines] == [second]
 
 
@@ -111,6 +111,22 @@ def test_moment_that_is_none_is_refused(empty, when, says):
     assert ended.code == 2
     assert says in ended.err
     assert empty("schedules").code == 1
+
+
+def test_query_that_is_to_be_sent_later_is_refused(empty):
+    ended = empty("dispatch", "CurrentUserRequest", "--id", "1", "--after", "1s")
+
+    assert ended.code == 2
+    assert "is a query, and is not kept" in ended.err
+
+
+def test_what_means_no_schedule_is_told(empty):
+    empty("dispatch", "FailCommand", "--text", "x", "--after", "1h")
+
+    ended = empty("schedules", "cancel", "nope", "--yes")
+
+    assert ended.code == 1
+    assert "No scheduled message is 'nope'; there is 1." in ended.err
 
 
 def test_secrets_of_a_scheduled_message_are_masked(empty):

@@ -181,6 +181,28 @@ async def test_lost_keys_are_refused_at_start(tmp_path):
     assert isinstance(missing.value, StoreError)
 
 
+@pytest.mark.parametrize("holds", ["command", "schedule", "nothing"])
+async def test_a_store_that_holds_nothing_goes_on_with_other_keys(tmp_path, holds):
+    url = f"sqlite:{tmp_path}/events.db"
+    async with make_town(url) as app:
+        if holds == "command":
+            await app.command_bus.dispatch(Move(who="ann", address="nowhere"))
+        elif holds == "schedule":
+            await app.command_bus.dispatch(Move(who="ann", address="Elm 1"), after=3600)
+    async with make_town(f"sqlite:{tmp_path}/other/events.db"):
+        pass
+    (tmp_path / "other" / "keys.db").replace(tmp_path / "keys.db")
+
+    if holds == "nothing":
+        async with make_town(url) as app:
+            await app.event_bus.dispatch(Moved(who="ann", address="Elm 1"))
+        async with make_town(url) as app:
+            assert await addresses(app) == ["Elm 1"]
+    else:
+        with pytest.raises(KeysLostError, match="belongs to other events"):
+            await make_town(url).start()
+
+
 async def test_keys_from_an_older_backup_are_an_error_and_no_erasure(tmp_path):
     url, keys = f"sqlite:{tmp_path}/events.db", tmp_path / "keys.db"
     async with make_town(url) as app:

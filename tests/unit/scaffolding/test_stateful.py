@@ -40,6 +40,14 @@ def test_aggregate_comes_with_a_command_an_event_and_a_test(project):
     )
 
 
+def test_aggregate_and_process_may_be_called_like_their_component(project):
+    aggregate = stateful.aggregate(project, "billing.Billing", []).files
+    process = stateful.process(project, "billing.Billing", []).files
+
+    assert "billing.aggregate(Billing)" in aggregate["shop/billing/aggregates/billing.py"]
+    assert "billing.process(Billing)" in process["shop/billing/processes/billing.py"]
+
+
 def test_process_takes_its_events_in_order_and_by_their_key(ordered):
     wanted = stateful.process(
         ordered, "billing.Fulfilment", ["paid:bool=false"], ["OrderPlaced", "PaymentTaken"], "order_id"
@@ -91,7 +99,6 @@ def test_adding_twice_changes_nothing_and_undo_takes_all_back(ordered, kind):
         ("billing", [], InvalidNameError),
         ("billing.", [], InvalidNameError),
         ("nobody.Account", [], UnknownComponentError),
-        ("billing.billing", [], InvalidNameError),
         ("billing.Aggregate", [], InvalidNameError),
         ("billing.Decimal", [], InvalidNameError),
         ("billing.Process", [], InvalidNameError),
