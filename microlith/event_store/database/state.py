@@ -49,6 +49,10 @@ class LogState:
         self.tried: set[tuple[str, str]] = set(session.named("select_attempts"))
         self._streams: dict[str, int] = {}
 
+    def is_bare(self) -> bool:
+        """Tell whether nothing was ever written."""
+        return self.head < 0 and not self.sequence and not self._session.named("select_any_schedule")
+
     def stream_head(self, stream: str) -> int:
         """Return the last position in a stream; -1 for none."""
         head = self._streams.get(stream)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import psycopg
 
+from microlith.event_store.database.statements import statements
 from microlith.event_store.database.writer import Writer
 from microlith.event_store.postgres.connection import judge
 from microlith.event_store.postgres.keys import PostgresKeys
@@ -77,11 +78,14 @@ class PostgresWriter(Writer):
         """
         session = self.session
         found = session.named("select_meta", _KEYS)
-        if not (self._types.personal or found):
+        there = session.run(statements("postgres_schema.sql")["select_tables"], (self._place.keys,))
+        if not (self._types.personal or found or there):
             return None
-        keys = PostgresKeys(self._place, expected=bytes.fromhex(found[0][0]) if found else None)
+        # A store that holds nothing yet goes on with any keys: somebody has put those there that an import needs.
+        linked = bytes.fromhex(found[0][0]) if found and not self.state.is_bare() else None
+        keys = PostgresKeys(self._place, expected=linked)
         try:
-            if not found:
+            if linked is None:
                 session.transact(lambda: session.named("insert_meta", _KEYS, keys.id.hex()))
         except BaseException:
             keys.close()

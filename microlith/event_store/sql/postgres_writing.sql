@@ -191,5 +191,8 @@ TRUNCATE snapshots
 -- name: select_meta
 SELECT value FROM meta WHERE name = $1
 
+-- name: select_any_schedule
+SELECT 1 FROM scheduled LIMIT 1
+
 -- name: insert_meta
 INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value

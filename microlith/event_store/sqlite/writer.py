@@ -100,7 +100,7 @@ def open_keys(session: SQLiteSession, state: LogState, path: Path, types: Messag
     if not (types.personal or found or place.exists()):
         return None
     # A store that holds nothing yet goes on with any keys: somebody has put those there that an import needs.
-    linked = bytes.fromhex(found[0][0]) if found and not _is_bare(session, state) else None
+    linked = bytes.fromhex(found[0][0]) if found and not state.is_bare() else None
     keys = SQLiteKeys(place, expected=linked)
     try:
         if linked is None:
@@ -112,10 +112,6 @@ def open_keys(session: SQLiteSession, state: LogState, path: Path, types: Messag
     types.keys = ring = KeyRing(keys)
     session.before = ring.keep
     return keys
-
-
-def _is_bare(session: SQLiteSession, state: LogState) -> bool:
-    return state.head < 0 and not state.sequence and not session.named("select_any_schedule")
 
 
 def _link(session: SQLiteSession, state: LogState, keys: SQLiteKeys) -> None:
