@@ -44,10 +44,14 @@ class Resources:
     async def _enter(self, made: Any) -> Any:
         if inspect.isawaitable(made):
             made = await made
+        self._close_later(made)  # too, where leaving it does not close it, as with a sqlite3.Connection
         if isinstance(made, AbstractAsyncContextManager):
             return await self._stack.enter_async_context(made)
         if isinstance(made, AbstractContextManager):
             return self._stack.enter_context(made)
+        return made
+
+    def _close_later(self, made: Any) -> None:
         for name in ("aclose", "close"):
             closer = getattr(made, name, None)
             if inspect.iscoroutinefunction(closer):
@@ -56,4 +60,3 @@ class Resources:
             if callable(closer):
                 self._stack.callback(closer)
                 break
-        return made

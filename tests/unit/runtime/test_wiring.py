@@ -1,5 +1,6 @@
 """Wiring: what is found by convention, what is injected, and what is refused before anything starts."""
 
+import sqlite3
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -185,6 +186,18 @@ async def test_a_resource_may_be_an_async_context_manager():
         await app.command_bus.execute(Order(thing="a"), until=OrderedEvent)
 
     assert steps == ["open", "Price", "close"]
+
+
+async def test_a_resource_that_its_context_does_not_close_is_closed():
+    shop = Component("shop")
+    database = sqlite3.connect(":memory:")
+    shop.provides(sqlite3.Connection, lambda: database)
+
+    async with Microlith("shop", [shop], store="memory:"):
+        database.execute("SELECT 1")
+
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        database.execute("SELECT 1")
 
 
 async def test_a_resource_that_cannot_be_built_stops_the_start_and_names_it():
