@@ -12,7 +12,7 @@ from typing import NoReturn
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.servers.fixtures"]
+pytest_plugins = ["tests.leftovers", "tests.servers.fixtures"]
 
 # A shared or slow machine is no counterexample; a failure prints what repeats it.
 settings.register_profile("microlith", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])

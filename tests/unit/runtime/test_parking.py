@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -272,25 +273,24 @@ class Model:
 async def random_history(data: Any, world: World, *, restarts: bool) -> None:
     """Send, fail, retry and drop at random; compare with the model after each step."""
     kind = data.draw(st.sampled_from([Pay, Paid]))
-    model, app = Model(world), world.app()
-    await app.start()
-    for number in range(data.draw(st.integers(1, 12))):
-        action = data.draw(st.sampled_from(["send", "send", "retry", "drop", *(["restart"] if restarts else [])]))
-        heads = [waiting[0] for waiting in model.waiting.values() if waiting]
-        if action == "send":
-            if data.draw(st.booleans()):
-                world.fails.add(number)
-            order = data.draw(st.sampled_from("ab"))
-            await send(app, kind, number, order=order)
-            model.send(number, order)
-        elif action == "restart":
-            await app.stop()
-            app = world.app()
-            await app.start()
-        elif heads:
-            await settle_one(data, app, model, action, data.draw(st.sampled_from(heads)))
-        await model.check(app)
-    await app.stop()
+    model = Model(world)
+    async with AsyncExitStack() as life:  # Hypothesis ends some histories in the middle
+        app = await life.enter_async_context(world.app())
+        for number in range(data.draw(st.integers(1, 12))):
+            action = data.draw(st.sampled_from(["send", "send", "retry", "drop", *(["restart"] if restarts else [])]))
+            heads = [waiting[0] for waiting in model.waiting.values() if waiting]
+            if action == "send":
+                if data.draw(st.booleans()):
+                    world.fails.add(number)
+                order = data.draw(st.sampled_from("ab"))
+                await send(app, kind, number, order=order)
+                model.send(number, order)
+            elif action == "restart":
+                await life.aclose()
+                app = await life.enter_async_context(world.app())
+            elif heads:
+                await settle_one(data, app, model, action, data.draw(st.sampled_from(heads)))
+            await model.check(app)
 
 
 async def settle_one(data: Any, app: Microlith, model: Model, action: str, head: int) -> None:

@@ -33,10 +33,8 @@ class Mute:
         return lambda *_arguments: None
 
 
-async def spawn(root: Path) -> WorkerProcess:
-    return await WorkerProcess.spawn(
-        Path(sys.executable), root, lambda _line: None, Showing(Mute(), lambda _error: None)
-    )
+async def spawn(root: Path, showing: Showing) -> WorkerProcess:
+    return await WorkerProcess.spawn(Path(sys.executable), root, lambda _line: None, showing)
 
 
 def children() -> set[str]:
@@ -47,7 +45,8 @@ def children() -> set[str]:
 def test_a_start_that_is_given_up_leaves_no_process_and_nothing_open(tmp_path, unheard):
     async def given_up_after(turns: int) -> bool:
         """Cancel a start when the loop has turned so often; tell whether it had begun to serve by then."""
-        starting = asyncio.create_task(spawn(tmp_path))
+        showing = Showing(Mute(), lambda _error: None)
+        starting = asyncio.create_task(spawn(tmp_path, showing))
         for _ in range(turns):
             await asyncio.sleep(0)
         starting.cancel()
@@ -55,9 +54,12 @@ def test_a_start_that_is_given_up_leaves_no_process_and_nothing_open(tmp_path, u
             worker = await starting
         except asyncio.CancelledError:
             return False
-        worker.kill()
-        await worker.ended
-        return True
+        else:
+            worker.kill()
+            await worker.ended
+            return True
+        finally:
+            await showing.close()
 
     before = children()
     with warnings.catch_warnings():
