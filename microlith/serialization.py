@@ -237,7 +237,8 @@ class MessageTypes:
             return _upcast(entry, version, data)
         if version > entry.version:
             problem = f"was stored as version {version}; this code knows version {entry.version}"
-            raise PayloadError(entry.name, [{"field": "", "problem": problem, "nearest": None}])
+            hint = f"Run the code that wrote it, or one as new: its {entry.name} has version {version}."
+            raise PayloadError(entry.name, [{"field": "", "problem": problem, "nearest": None}], hint=hint)
         try:
             message: Message = entry.cls.__pydantic_validator__.validate_json(data)
         except ValidationError as error:
@@ -389,7 +390,8 @@ def _upcast(entry: MessageType, version: int, data: bytes) -> Message:
         raise _unreadable(entry, version, error) from None
     except Exception as error:
         problem = f"version {version} could not be read through the upcasters: {type(error).__name__}"
-        raise PayloadError(entry.name, [{"field": "", "problem": problem, "nearest": None}]) from error
+        hint = f"Correct `@{entry.component}.upcasts({entry.name}, ...)` for version {version} and those after it."
+        raise PayloadError(entry.name, [{"field": "", "problem": problem, "nearest": None}], hint=hint) from error
 
 
 def _unreadable(entry: MessageType, version: int, error: ValidationError) -> PayloadError:

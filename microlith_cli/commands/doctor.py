@@ -23,7 +23,9 @@ _STYLES = {"ok": "32", "note": "36", "warning": "33", "error": "1;31"}
 
 
 def command(
-    verify: Annotated[bool, typer.Option("--verify", help="Check every event against its checksums.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check every event: its checksums, and that the code can read it.")
+    ] = False,
     alive: Annotated[
         bool, typer.Option("--alive", help="Only tell whether it runs and answers here: exit 0, or 4.")
     ] = False,
@@ -34,7 +36,7 @@ def command(
         return _tell_alive(as_json=as_json)
     wrong = 0
     with show_progress(sys.stderr) as advance:
-        for finding in examine(verify=verify, advance=lambda done, total: advance("checksums", done, total)):
+        for finding in examine(verify=verify, advance=advance):
             wrong += finding.level in {"warning", "error"}
             _show(finding, as_json=as_json)
     plain.say(f"{plural(wrong, 'thing')} to mend" if wrong else "nothing is wrong")

@@ -8,10 +8,12 @@ Shows nothing and mends nothing.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microlith.errors import MicrolithError, StoreLockedError
 from microlith_cli.control.client import RemoteSession, attach
@@ -25,14 +27,35 @@ from microlith_cli.errors import (
     RefusedError,
     ToolError,
 )
+from microlith_cli.event_log.decoding import Unreadable
 from microlith_cli.project import Project, find_project, load_app
 from microlith_cli.session import only_reply
 from microlith_cli.supervisor.spans import receiver
 
-Advance = Callable[[int, int], None]
+if TYPE_CHECKING:
+    from microlith.event_store.database.inspecting import Inspection
+    from microlith.serialization import MessageTypes
+
+Advance = Callable[[str, int, int], None]
 Snapshots = tuple[int, Sequence[str]]
 """How many there are, and what is wrong with which."""
 
+
+class Walked(NamedTuple):
+    """What was found in a log.
+
+    Attributes:
+        events: How many match their checksums.
+        snapshots: Those.
+        unreadable: What today's code cannot read; None where the code is not there.
+    """
+
+    events: int
+    snapshots: Snapshots
+    unreadable: Sequence[Mapping[str, Any]] | None
+
+
+_PAGE = 1000
 _SILENCE = 600.0  # seconds: the structure of a large file is checked without a word
 
 
@@ -40,8 +63,8 @@ def examine(*, verify: bool, advance: Advance) -> Iterator[Finding]:
     """Look at the project that the current folder lies in.
 
     Args:
-        verify: Also check every event against its checksums.
-        advance: Is told how many of how many events were checked.
+        verify: Also check every event against its checksums, and decode it.
+        advance: Is told of each step how many of how many events are done.
     """
     yield findings.packages()
     try:
@@ -103,25 +126,25 @@ def _running(session: RemoteSession, project: Project, *, verify: bool, advance:
         yield from _verified(lambda: _verify_running(session, advance), path)
 
 
-def _verify_running(session: RemoteSession, advance: Advance) -> tuple[int, Snapshots]:
-    for reply in session.request({"verb": "verify"}, patience=_SILENCE):
+def _verify_running(session: RemoteSession, advance: Advance) -> Walked:
+    for reply in session.request({"verb": "verify", "decode": True}, patience=_SILENCE):
         if "progress" in reply:
-            advance(int(reply["progress"]["done"]), int(reply["progress"]["total"]))
+            progress = reply["progress"]
+            advance(str(progress["step"]), int(progress["done"]), int(progress["total"]))
         if "error" in reply:
             raise RefusedError(reply["error"], int(reply.get("exit", 1)))
         if reply.get("end"):
-            return int(reply["verified"]), (reply["snapshots"][0], reply["snapshots"][1])
+            return Walked(int(reply["verified"]), (reply["snapshots"][0], reply["snapshots"][1]), reply["unreadable"])
     raise ConnectionLostError
 
 
 def _at_rest(project: Project, *, verify: bool, advance: Advance) -> Iterator[Finding]:
     # What follows imports pydantic and the user's code; beside a running application nothing needs them.
     from microlith.application.places import DEFAULT_STORE  # noqa: PLC0415
-    from microlith.serialization import MessageTypes  # noqa: PLC0415
 
     os.chdir(project.root)  # as under `run`: relative paths mean the same
     names: list[str] = []
-    types = MessageTypes()
+    types: MessageTypes | None = None
     url = project.config.text("store.url") or DEFAULT_STORE
     try:
         app = load_app(project)
@@ -145,7 +168,7 @@ def _at_rest(project: Project, *, verify: bool, advance: Advance) -> Iterator[Fi
 
 
 def _store_at_rest(
-    path: Path | None, names: Sequence[str], types: Any, *, verify: bool, advance: Advance
+    path: Path | None, names: Sequence[str], types: "MessageTypes | None", *, verify: bool, advance: Advance
 ) -> Iterator[Finding]:
     # The driver; where nothing runs only.
     from microlith.event_store.sqlite.connection import ENGINE  # noqa: PLC0415
@@ -166,7 +189,7 @@ def _store_at_rest(
             yield from findings.projections(known, inspection.head, runs=False)
             yield findings.dead_letters(inspection.dead_letters)
             if verify:
-                yield from _verified(lambda: (inspection.verify(types, advance), inspection.check_snapshots()), path)
+                yield from _verified(lambda: _walk(inspection, path, types, advance), path)
     except StoreLockedError as error:
         # An application inside another program: well, but nobody can be asked.
         yield Finding(
@@ -181,13 +204,42 @@ def _store_at_rest(
         yield Finding("ML007", "error", str(error), str(path), hint)
 
 
-def _verified(walk: Callable[[], tuple[int, Snapshots]], path: Path | None) -> Iterator[Finding]:
+def _walk(inspection: "Inspection", path: Path, types: "MessageTypes | None", advance: Advance) -> Walked:
+    # For a store at rest only, as above.
+    from microlith.event_store.sqlite.keys import SQLiteKeysAtRest  # noqa: PLC0415
+    from microlith.privacy.keys import KeyRing  # noqa: PLC0415
+    from microlith.serialization import MessageTypes  # noqa: PLC0415
+
+    known = MessageTypes() if types is None else types
+    events = inspection.verify(known, partial(advance, "checksums"))
+    found = None
+    if types is not None:
+        with closing(SQLiteKeysAtRest(path)) as keys:
+            types.keys = KeyRing(keys)
+            found = _decode(inspection, types, partial(advance, "decoding"))
+    return Walked(events, inspection.check_snapshots(), found)
+
+
+def _decode(
+    inspection: "Inspection", types: "MessageTypes", progress: Callable[[int, int], None]
+) -> list[dict[str, Any]]:
+    found = Unreadable()
+    reader = inspection.reader(types) if inspection.head >= 0 else None
+    while reader is not None and found.events <= inspection.head:
+        found.look(reader.all(found.events - 1, _PAGE))
+        progress(found.events, inspection.head + 1)
+    return found.kinds
+
+
+def _verified(walk: Callable[[], Walked], path: Path | None) -> Iterator[Finding]:
     """Walk the log and the snapshots; damage is a finding, and so is whatever else keeps them from being walked."""
     where = "" if path is None else str(path)
     try:
-        events, (checked, faults) = walk()
+        events, (checked, faults), unreadable = walk()
     except (ToolError, MicrolithError) as error:
         yield Finding("ML014", "error", str(error), where, error.hint)
         return
     yield Finding("ML014", "ok", f"{events:,} events match their checksums", where)
     yield from findings.snapshots(checked, faults, where)
+    if unreadable is not None:
+        yield from findings.unreadable(unreadable, where)

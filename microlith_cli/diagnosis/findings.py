@@ -211,6 +211,21 @@ def snapshots(checked: int, faults: Sequence[str], where: str) -> Iterator[Findi
         yield Finding("ML015", "ok", f"{checked:,} snapshots match their checksums and their streams", where)
 
 
+def unreadable(kinds: Sequence[Mapping[str, Any]], where: str) -> Iterator[Finding]:
+    """Say which events today's code cannot read. They are whole, and are read again once the code is mended."""
+    for kind in kinds:
+        count = f"{kind['events']:,} events" if kind["events"] != 1 else "1 event"
+        what = (
+            f"{count} {kind['type']}, stored as version {kind['version']}, the first at position {kind['first']}: "
+            f"{in_a_line(kind['problem'])}"
+        )
+        # What nothing declares is never asked for; what is declared ends whoever reads it.
+        level: Level = "warning" if kind["gone"] else "error"
+        yield Finding("ML017", level, what, where, f"{kind['hint']} See one: microlith events show {kind['first']}")
+    if not kinds:
+        yield Finding("ML017", "ok", "every event can be read by the code as it is", where)
+
+
 def trace_log(state: Path) -> Finding:
     """Say how large the trace log is."""
     size = _size(state / CURRENT) + _size(state / PREVIOUS)

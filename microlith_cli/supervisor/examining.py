@@ -1,17 +1,19 @@
-"""The verbs about the store's health: where it stands, and whether every checksum in it is right.
+"""The verbs about the store's health: where it stands, whether every checksum in it is right, and every event readable.
 
 `verify` reads the whole log beside the work that goes on, and slows nobody but the disk.
 
 Mends nothing.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
 from microlith import Microlith
 from microlith.urls import masked
 from microlith_cli.errors import DONE
+from microlith_cli.event_log.decoding import Unreadable
 
 Line = dict[str, Any]
 
@@ -20,6 +22,8 @@ MOST_LETTERS = 10_000
 MOST_FAULTS = 100
 """Snapshots that are of no use are named up to here."""
 _PAGE = 500
+_DECODED = 200
+"""Events that are decoded in one turn of the loop: about a millisecond."""
 _PROGRESS_SECONDS = 0.05
 
 
@@ -38,20 +42,45 @@ async def standing(app: Microlith) -> Line:
     return {"store": said, "end": True, "exit": DONE}
 
 
-async def verified(app: Microlith, reply: Callable[[Line], None]) -> Line:
+async def verified(app: Microlith, request: Mapping[str, Any], reply: Callable[[Line], None]) -> Line:
     """Walk the log and say how many events are sound; and of the snapshots, how many there are and which are not.
 
+    With `decode`, say also which events today's code cannot read.
+
     Raises:
-        CorruptionError: Names the first that is not.
+        CorruptionError: Names the first that is not sound.
     """
-    last = 0.0
+    events = await app.store.verify(_Progress("checksums", reply))
+    checked, faults = await app.store.check_snapshots()
+    line: Line = {"verified": events, "snapshots": [checked, faults[:MOST_FAULTS]], "end": True, "exit": DONE}
+    if request.get("decode") is True:
+        line["unreadable"] = (await _decoded(app, _Progress("decoding", reply))).kinds
+    return line
 
-    def progress(done: int, total: int) -> None:
-        nonlocal last
+
+async def _decoded(app: Microlith, progress: Callable[[int, int], None]) -> Unreadable:
+    """Decode every event that is in the log now, a little at a time, so that nobody waits for it."""
+    found, after, head = Unreadable(), -1, await app.store.head()
+    while after < head:
+        page = await app.store.read_all(after=after, limit=_DECODED)
+        found.look(page)
+        after = page[-1].position
+        progress(min(after, head) + 1, head + 1)
+        await asyncio.sleep(0)
+    return found
+
+
+class _Progress:
+    """Passes on how far a step is, some twenty times a second."""
+
+    def __init__(self, step: str, reply: Callable[[Line], None]) -> None:
+        self._step = step
+        self._reply = reply
+        self._last = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Say that `done` of `total` events are looked at."""
         now = monotonic()
-        if done >= total or now - last >= _PROGRESS_SECONDS:
-            last = now
-            reply({"progress": {"done": done, "total": total}})
-
-    events, (checked, faults) = await app.store.verify(progress), await app.store.check_snapshots()
-    return {"verified": events, "snapshots": [checked, faults[:MOST_FAULTS]], "end": True, "exit": DONE}
+        if done >= total or now - self._last >= _PROGRESS_SECONDS:
+            self._last = now
+            self._reply({"progress": {"step": self._step, "done": done, "total": total}})

@@ -121,7 +121,7 @@ class Worker:
             case "store":
                 return await examining.standing(self._app)
             case "verify":
-                return await examining.verified(self._app, reply)
+                return await examining.verified(self._app, request, reply)
             case verb:
                 known = (*_VERBS, *_ONE_ANSWER)
                 raise UnknownNameError("verb", str(verb)[:40], known, see="docs/cli.md")

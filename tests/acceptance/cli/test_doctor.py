@@ -5,6 +5,7 @@ import sqlite3
 import pytest
 
 from tests.acceptance.cli.light import heavy_imports
+from tests.acceptance.cli.savings import write_savings
 from tests.acceptance.cli.shop import Tool, start_run
 
 
@@ -68,6 +69,110 @@ def test_damage_is_found_with_its_position(used):
 
     assert (ended.code, ended.err) == (1, "1 thing to mend\n")
     assert "ML014 error: The event log is damaged at position 0" in ended.out
+
+
+def change(tool: Tool, before: str, after: str, file: str = "commands/all.py") -> None:
+    """Change the code of a project, as its author would."""
+    path = tool.folder / "shop" / "auth" / file
+    text = path.read_text("utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after), "utf-8")
+
+
+@pytest.fixture(params=["at rest", "running"])
+def looked_at(request, used):
+    """Runs `doctor --verify` in a project that was used: where nothing runs, and beside a running application."""
+    processes = []
+
+    def look() -> dict[str, dict]:
+        if request.param == "running":
+            processes.append(start_run(used.folder))
+        return findings(used, "--verify")
+
+    yield used, look
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_every_event_is_decoded(looked_at):
+    _, look = looked_at
+
+    found = look()
+
+    assert (found["ML017"]["level"], found["ML014"]["level"]) == ("ok", "ok")
+
+
+def test_a_field_without_a_default_is_found_before_its_stream_is_read(looked_at):
+    used, look = looked_at
+    used("dispatch", "EchoCommand", "--wait", "EchoedEvent")
+    change(used, "class EchoedEvent(Event):\n", "class EchoedEvent(Event):\n    color: str\n")
+    change(used, "EchoedEvent(**", "EchoedEvent(color='', **", "handlers/all.py")
+
+    found = look()["ML017"]
+
+    assert found["level"] == "error"
+    assert found["what"] == (
+        "2 events auth.EchoedEvent, stored as version 1, the first at position 0: color: Field required"
+    )
+    assert found["fix"] == (
+        "Give a new field a default; or write `version=2` in `class EchoedEvent(...)` and declare "
+        "`@auth.upcasts(EchoedEvent, version=1)`. See one: microlith events show 0"
+    )
+
+
+def test_an_event_that_no_component_declares_is_a_warning_with_two_ways_out(looked_at):
+    used, look = looked_at
+    for file in ("commands/all.py", "handlers/all.py"):
+        change(used, "EchoedEvent", "HeardEvent", file)
+
+    found = look()["ML017"]
+
+    assert (found["level"], "no component declares it any more" in found["what"]) == ("warning", True)
+    assert 'formerly=("EchoedEvent",)' in found["fix"]
+
+
+def test_an_upcaster_that_raises_is_named(used):
+    change(used, "class EchoedEvent(Event):", "class EchoedEvent(Event, version=2):")
+    (used.folder / "shop/auth/handlers/old.py").write_text(
+        "from shop.auth import auth\nfrom shop.auth.commands.all import EchoedEvent\n\n\n"
+        "@auth.upcasts(EchoedEvent, version=1)\ndef one(data):\n    return data['planted']\n"
+    )
+
+    found = findings(used, "--verify")["ML017"]
+
+    assert "version 1 could not be read through the upcasters: KeyError" in found["what"]
+    assert "Correct `@auth.upcasts(EchoedEvent, ...)`" in found["fix"]
+
+
+def test_an_event_of_a_newer_version_and_a_validator_that_raises_are_named(used):
+    change(used, "class EchoedEvent(Event):", "class EchoedEvent(Event, version=2):")
+    (used.folder / "shop/auth/handlers/old.py").write_text(
+        "from shop.auth import auth\nfrom shop.auth.commands.all import EchoedEvent\n\n\n"
+        "@auth.upcasts(EchoedEvent, version=1)\ndef one(data):\n    return data\n"
+    )
+    used("dispatch", "EchoCommand", "--wait", "EchoedEvent")
+    (used.folder / "shop/auth/handlers/old.py").unlink()
+    change(
+        used,
+        "class EchoedEvent(Event, version=2):",
+        "class EchoedEvent(Event):\n    @model_validator(mode='before')\n    @classmethod\n    def look(cls, data):\n        raise KeyError('planted')\n",
+    )
+    change(used, "from pydantic import", "from pydantic import model_validator,")
+
+    told = [row for row in used("doctor", "--verify", "--json").lines if row["code"] == "ML017"]
+
+    assert "KeyError while it was read" in told[0]["what"]
+    assert "was stored as version 2; this code knows version 1" in told[1]["what"]
+    assert "Run the code that wrote it" in told[1]["fix"]
+
+
+def test_code_that_does_not_import_decodes_nothing(used):
+    change(used, "import asyncio", "import (", "handlers/all.py")
+
+    found = findings(used, "--verify")
+
+    assert (found["ML005"]["level"], found["ML014"]["level"], "ML017" in found) == ("error", "ok", False)
 
 
 def test_a_snapshot_that_is_of_no_use_is_a_warning(used):
@@ -167,3 +272,15 @@ def test_where_there_is_no_project_that_is_the_finding(tmp_path):
 
 def test_asking_a_running_application_imports_nothing_heavy(attached):
     assert heavy_imports(attached, "doctor", "--verify") == set()
+
+
+def test_personal_fields_can_be_read_before_and_after_they_are_erased(tmp_path):
+    tool = Tool(write_savings(tmp_path / "shop"))
+    secrets = ("--pin", "98765", "--owner", "Zanzibar", "--hint", "hush")
+    assert tool("dispatch", "OpenCommand", "--account", "a1", *secrets, "--wait", "RemindedEvent").code == 0
+
+    sealed = findings(tool, "--verify")["ML017"]
+    assert tool("events", "erase", "a1", "--yes").code == 0
+    erased = findings(tool, "--verify")["ML017"]
+
+    assert (sealed["level"], erased["level"]) == ("ok", "ok")
