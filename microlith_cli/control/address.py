@@ -12,6 +12,7 @@ import socket
 import stat
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ SOCKET = "control.sock"
 POINTER = "socket"  # a file that names the socket where it could not lie in the directory itself
 _ELSEWHERE = "microlith-"
 _LONGEST = 100  # bytes; Linux takes 107, macOS 103
+_QUEUE_PAUSE = 0.01  # seconds between two tries to get into the queue of callers
 _DESCRIPTORS = Path("/proc/self/fd")
 
 
@@ -31,12 +33,15 @@ def make_private(directory: Path) -> None:
     Raises:
         UnsafeDirectoryError: It cannot be made, is a link, is someone else's, or others may write into it.
     """
+    before = os.umask(0o077)  # one that takes more would keep ourselves out
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise UnsafeDirectoryError(
             f"Cannot make {directory}: {error.strerror}.", hint="The project's folder must be writable to run it."
         ) from error
+    finally:
+        os.umask(before)
     with opened(directory) as descriptor:
         if stat.S_IMODE(os.fstat(descriptor).st_mode) != 0o700:
             os.fchmod(descriptor, 0o700)
@@ -148,13 +153,27 @@ def _connect(directory: Path, descriptor: int, timeout: float) -> socket.socket:
         path = os.fsdecode(pointer.read_bytes())
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        _reach(connected, path, time.monotonic() + timeout)
         connected.settimeout(timeout)
-        connected.connect(path)
         _judge_listener(directory, peer_user(connected))
     except BaseException:
         connected.close()
         raise
     return connected
+
+
+def _reach(connected: socket.socket, path: str, deadline: float) -> None:
+    """Connect, and wait while so many callers are waiting that there is no place in the queue."""
+    connected.settimeout(0)  # otherwise it would block there, for as long as it takes
+    while True:
+        try:
+            connected.connect(path)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise TimeoutError(errno.ETIMEDOUT, "too many callers are waiting") from None
+            time.sleep(_QUEUE_PAUSE)
+        else:
+            return
 
 
 def _judge_listener(directory: Path, owner: int) -> None:

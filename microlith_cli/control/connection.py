@@ -87,6 +87,8 @@ class Client(asyncio.Protocol):
         self._host = host
         self._transport: asyncio.Transport | None = None
         self._unread = bytearray()
+        self._begun: float | None = None
+        """When the line began that has no end yet, in seconds of the loop's clock."""
         self._open: set[int | str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing: list[Callable[[], None]] = []
@@ -166,10 +168,12 @@ class Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what has come; act on every whole line."""
+        seen = len(self._unread)  # no line ends in what was there before
         self._unread += data
-        while (end := self._unread.find(b"\n")) >= 0:
+        while (end := self._unread.find(b"\n", seen)) >= 0:
             line = bytes(self._unread[:end])
             del self._unread[: end + 1]
+            seen, self._begun = 0, None
             if self._transport is None or self._transport.is_closing():
                 return
             if line.strip():
@@ -234,12 +238,20 @@ class Client(asyncio.Protocol):
 
     def _wind(self) -> None:
         """Set the alarm anew: short for half a line, long for silence, none while something is under way."""
+        loop = asyncio.get_running_loop()
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        if self._transport is not None and (self._unread or not self._open):
-            seconds = LINE_SECONDS if self._unread else IDLE_SECONDS
-            self._alarm = asyncio.get_running_loop().call_later(seconds, self.close)
+        if not self._unread:
+            self._begun = None
+        elif self._begun is None:
+            self._begun = loop.time()
+        if self._transport is None:
+            return
+        if self._begun is not None:  # however slowly the rest of the line trickles in
+            self._alarm = loop.call_at(self._begun + LINE_SECONDS, self.close)
+        elif not self._open:
+            self._alarm = loop.call_later(IDLE_SECONDS, self.close)
 
 
 def _request_id(request: Request) -> int | str:

@@ -21,6 +21,8 @@ from microlith_cli.errors import AlreadyRunningError, ToolError
 
 LOCK = "control.lock"
 MAX_CLIENTS = 64
+AT_A_TIME = 16
+"""Callers that are let in before those who have gone are noticed, lest the place be full of them; as many may wait."""
 
 Handle = Callable[[Client, Request], Awaitable[None]]
 
@@ -66,7 +68,7 @@ class ControlServer:
         address.make_private(self.directory)
         self._lock = _lock(self.directory)
         bound = address.bind(self.directory)
-        self._server = await asyncio.get_running_loop().create_unix_server(self._welcome, sock=bound, backlog=128)
+        self._server = await asyncio.get_running_loop().create_unix_server(self._welcome, sock=bound, backlog=AT_A_TIME)
 
     async def stop(self) -> None:
         """Stop listening, say goodbye to everyone, give the lock back. Safe to call twice."""
@@ -137,6 +139,7 @@ def _lock(directory: Path) -> int:
     """Hold the project for as long as the descriptor is open; the kernel frees it when the process dies."""
     with address.opened(directory) as folder:
         descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=folder)
+        os.fchmod(descriptor, 0o600)  # whatever the umask: the next run opens it again
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -21,6 +21,7 @@ def test_page_names_the_limits():
     assert f'"protocol":{PROTOCOL}' in PAGE
     rows = dict(re.findall(r"^\| ([\w ]+) \| (\d+ ?\w*) \|", PAGE, re.MULTILINE))
     assert rows["clients"] == str(server.MAX_CLIENTS)
+    assert rows["callers that wait to be let in"] == str(server.AT_A_TIME)
     assert rows["open requests of a client"] == str(connection.MAX_OPEN)
     assert rows["bytes that wait for a client to read them"] == f"{connection.BUFFER >> 20} MiB"
     assert rows["a line that was begun"] == f"{connection.LINE_SECONDS:g} s"

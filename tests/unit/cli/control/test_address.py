@@ -29,8 +29,9 @@ def talk(directory: Path, bound: socket.socket) -> bytes:
             return accepted.recv(1)
 
 
-def test_directory_is_made_for_this_user_only(tmp_path):
-    before = os.umask(0)
+@pytest.mark.parametrize("umask", [0, 0o777])
+def test_directory_is_made_for_this_user_only_whatever_the_umask(tmp_path, umask):
+    before = os.umask(umask)
     try:
         address.make_private(tmp_path / "state")
     finally:

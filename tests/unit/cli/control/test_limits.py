@@ -2,6 +2,7 @@ import asyncio
 import json
 import socket
 import threading
+import time
 
 import pytest
 
@@ -45,7 +46,7 @@ async def test_too_many_open_requests_of_one_client_are_refused(control):
 
 
 async def test_too_many_clients_are_turned_away_with_a_reason(control):
-    held = [raw(control) for _ in range(server.MAX_CLIENTS)]
+    held = await in_thread(lambda: [raw(control) for _ in range(server.MAX_CLIENTS)])
     try:
         await in_thread(lambda: [read_lines(one, 1) for one in held])
         with pytest.raises(NothingRunsError, match="connected already"):
@@ -56,6 +57,27 @@ async def test_too_many_clients_are_turned_away_with_a_reason(control):
 
     await eventually(lambda: not control.clients)
     assert await in_thread(lambda: echoed(control))
+
+
+async def test_more_callers_than_may_wait_are_let_in_one_after_the_other(control):
+    """Nobody is let in while the loop stands still; those who find no place in the queue try again."""
+    callers = [asyncio.create_task(in_thread(lambda: echoed(control))) for _ in range(3 * server.AT_A_TIME)]
+    await asyncio.sleep(0)
+    time.sleep(0.3)  # noqa: ASYNC251 (the loop is to stand still)
+
+    assert all(await asyncio.gather(*callers))
+
+
+async def test_callers_that_go_at_once_take_no_place(control):
+    def storm():
+        for _ in range(20 * server.MAX_CLIENTS):
+            raw(control).close()
+
+    storming = asyncio.create_task(in_thread(storm))
+    while not storming.done():
+        assert len(control.clients) < server.MAX_CLIENTS
+        await asyncio.sleep(0)
+    await storming
 
 
 async def test_client_that_does_not_read_loses_facts_and_is_told_how_many(control, desk):
@@ -117,6 +139,41 @@ async def test_half_a_line_is_not_waited_for_long(control, monkeypatch):
 
     assert hello
     assert end == b""
+
+
+async def test_line_that_trickles_in_is_not_waited_for_long_either(control, monkeypatch):
+    monkeypatch.setattr(connection, "LINE_SECONDS", 0.3)
+
+    def exchange():
+        with raw(control) as connected:
+            for sent in range(1000):
+                try:
+                    connected.sendall(b"x")
+                except (BrokenPipeError, ConnectionResetError):
+                    return sent
+                time.sleep(0.01)
+            return None
+
+    sent = await in_thread(exchange)
+
+    assert sent is not None, "each byte gave it more time"
+    assert await in_thread(lambda: echoed(control))
+
+
+async def test_line_that_comes_in_pieces_and_the_next_one_are_read(control):
+    def exchange():
+        with raw(control) as connected:
+            for piece in (
+                b'{"id": 1, "verb"',
+                b': "echo", "say": 1}',
+                b'\n{"id": 2, "verb": "echo", "say"',
+                b": 2}\n\n",
+            ):
+                connected.sendall(piece)
+                time.sleep(0.02)
+            return [line.get("said") for line in read_lines(connected, 3)[1:]]
+
+    assert await in_thread(exchange) == [1, 2]
 
 
 async def test_silent_client_is_let_go_and_a_waiting_one_is_not(control, monkeypatch):

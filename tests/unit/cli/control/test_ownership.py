@@ -29,6 +29,27 @@ async def test_user_of_another_id_is_turned_away(control, monkeypatch):
     assert "User 12345 may not" in json.loads(line)["error"]["message"]
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+async def test_somebody_else_is_turned_away_even_when_every_door_is_open(control, tmp_path):
+    for path in (*tmp_path.parents, tmp_path, control.directory):
+        if path.stat().st_uid == os.getuid() and path != path.parent:
+            path.chmod(path.stat().st_mode | 0o711)
+    (control.directory / address.SOCKET).chmod(0o666)
+    script = "import os, socket, sys; os.setuid(12345); s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print(s.makefile('r').read())"
+
+    ended = await in_thread(
+        lambda: subprocess.run(
+            [sys.executable, "-I", "-c", script, os.fspath(control.directory / address.SOCKET)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    )
+
+    assert "User 12345 may not use the microlith of user 0." in ended.stdout, ended.stderr
+    assert '"hello"' not in ended.stdout
+
+
 async def test_second_server_of_a_project_is_refused_and_touches_nothing(control, tmp_path, desk):
     before = {path.name: path.stat().st_mtime_ns for path in control.directory.iterdir()}
 
