@@ -14,10 +14,13 @@ from typing import Any
 
 from microlith_cli.commands import GLOBAL_OPTIONS, TABLE, WORDS
 
-CATALOG = os.path.join(".microlith", "catalog.json")  # noqa: PTH118 (pathlib takes 10 ms to import)
+STATE = ".microlith"
+CATALOG = os.path.join(STATE, "catalog.json")  # noqa: PTH118 (pathlib takes 10 ms to import)
 MAX_CATALOG = 16 << 20  # bytes
 # A shell may expand what it is given, and a catalog comes with a folder that anyone may have made.
 _HARMLESS = re.compile(r"[\w@][\w.@+-]*|--?[\w.-]+")
+_WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"?|'[^']*'?|\\$)+""")
+_QUOTE = re.compile(r"""\\(.)|["']""")
 
 BASH = r"""
 _microlith() {
@@ -25,7 +28,12 @@ _microlith() {
     COMPREPLY=()
     while IFS= read -r line; do
         COMPREPLY+=("$line")
-    done < <("$1" _complete bash "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+    done < <("$1" _complete bash "${COMP_LINE:0:COMP_POINT}" "$2" 2>/dev/null)
+    if [[ ${#COMPREPLY[@]} -eq 0 && "$2" == @* ]]; then
+        while IFS= read -r line; do
+            COMPREPLY+=("@$line")
+        done < <(compgen -f -- "${2#@}")
+    fi
 }
 complete -o default -F _microlith microlith
 """
@@ -37,18 +45,31 @@ _microlith() {
     if [[ -n "${candidates[1]}" ]]; then
         _describe microlith candidates
     else
+        compset -P '*@'
         _files
     fi
 }
-compdef _microlith microlith
+if [[ "${funcstack[1]}" == _microlith ]]; then
+    _microlith "$@"
+else
+    compdef _microlith microlith
+fi
 """
 FISH = r"""
 function __microlith
     set -l words (commandline -opc)
     set -l current (commandline -ct)
-    $words[1] _complete fish $words[2..-1] "$current" 2>/dev/null
+    set -l found ($words[1] _complete fish $words[2..] "$current" 2>/dev/null)
+    if set -q found[1]
+        printf '%s\n' $found
+    else
+        set -l before (string replace -r '[^@]*$' '' -- "$current")
+        for path in (__fish_complete_path (string replace -r '^.*@' '' -- "$current"))
+            printf '%s%s\n' "$before" "$path"
+        end
+    end
 end
-complete -c microlith -a '(__microlith)'
+complete -c microlith -k -f -a '(__microlith)'
 """
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 USAGE = """\
@@ -60,7 +81,8 @@ Usage: microlith completion bash|zsh|fish
   zsh   eval "$(microlith completion zsh)" in ~/.zshrc, after compinit
   fish  microlith completion fish > ~/.config/fish/completions/microlith.fish
 
-  Messages and their fields are known once the application has run.
+  Messages, their fields, and ids of what happened lately are known once the
+  application has run.
 
 Options:
   --json  Print the script as one JSON object.
@@ -70,6 +92,7 @@ Candidates = Iterable[tuple[str, str]]
 Catalog = Callable[[str], dict[str, Any]]
 """Gives the catalog of the project that a folder lies in."""
 
+_TAKE_IDS = frozenset({"trace", "dispatch", "replay", "events", "dead-letters", "schedules"})
 _TAKES_EVENT = ("--type", "--on")
 
 
@@ -99,25 +122,65 @@ def answer(arguments: Sequence[str]) -> str:
     """What could stand where the cursor is, one candidate a line; empty when nothing is known.
 
     Args:
-        arguments: The shell, then the words after `microlith` up to the cursor, the last one unfinished.
+        arguments: The shell, then the words after `microlith` up to the cursor, the last one unfinished. For bash, which
+            takes words apart further, the line up to the cursor, and its end that a candidate is to replace.
     """
-    shell, *words = arguments or ("bash",)
-    words = _joined(words) if shell == "bash" else list(words)
+    shell, *words = arguments or ("zsh",)
+    words, kept = _taken_apart(*words) if shell == "bash" and len(words) == 2 else (list(words), 0)
     current = words.pop() if words else ""
-    found = {word: said for word, said in candidates(words, current, read_catalog) if word.startswith(current)}
+    flag, joined, value = current.partition("=")
+    begun = f"{flag}=" if joined and flag.startswith("-") else ""
+    if begun:
+        words, current = [*words, flag], value
+    every = (*_recent(words, current), *candidates(words, current, read_catalog))
+    found = {
+        (begun + word)[kept:]: said for word, said in every if word.startswith(current) and _HARMLESS.fullmatch(word)
+    }
     separator = {"zsh": ":", "fish": "\t"}.get(shell)
-    lines = [
-        word + (separator + said if separator and said else "")
-        for word, said in found.items()
-        if _HARMLESS.fullmatch(word)
-    ]
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{word}{separator + said if separator and said else ''}\n" for word, said in found.items())
 
 
-def _joined(words: Sequence[str]) -> list[str]:
-    """The words without the `=` that bash makes words of their own: `--color = al` is `--color al`."""
-    kept = [word for word in words if word != "="]
-    return [*kept, ""] if words and words[-1] == "=" else kept
+def _taken_apart(line: str, replaced: str) -> tuple[list[str], int]:
+    """Take a line apart: the words after the first, and how many characters of the last one are left as they are."""
+    words = [_QUOTE.sub(r"\1", word[0]) for word in _WORD.finditer(line)]
+    if not words or line[-1:].isspace():
+        words.append("")
+    return words[1:], len(words[-1]) - len(replaced) if words[-1].endswith(replaced) else 0
+
+
+def _recent(before: list[str], current: str) -> Candidates:
+    """Ids of what happened lately, where a command takes one. A shell of ours asks the application instead."""
+    folder, words = _after_global(before)
+    if not words or words[0] not in _TAKE_IDS or current.startswith("-"):
+        return ()
+    # Not before an id can follow.
+    from microlith_cli import recent  # noqa: PLC0415
+
+    match words:
+        case ["trace"] | ["trace", "diff" | "export"] | ["trace", "diff", _] | ["replay", "correlation"]:
+            find = recent.correlations
+        case ["dispatch", *_, "--from"]:
+            find = recent.correlations
+        case ["events", "show"] | ["replay", "message"]:
+            find = recent.events
+        case ["dead-letters", "show" | "retry" | "drop"]:
+            find = recent.failed
+        case ["schedules", "show" | "cancel"]:
+            find = recent.scheduled
+        case _:
+            return ()
+    state = _found_upward(folder, os.path.join(STATE, recent.TRACE))  # noqa: PTH118 (as above)
+    return _first(find(os.path.dirname(state)), recent.OFFERED) if state else ()  # noqa: PTH120 (as above)
+
+
+def _first(found: Candidates, most: int) -> Candidates:
+    """The first different words of some; the newest comes first and counts."""
+    words: dict[str, str] = {}
+    for word, said in found:
+        words.setdefault(word, said)
+        if len(words) == most:
+            break
+    return words.items()
 
 
 def candidates(before: list[str], current: str, known: Catalog) -> Candidates:
@@ -154,7 +217,8 @@ def _names(command: str, catalog: Callable[[], dict[str, Any]], rest: list[str])
         return [(name, "component") for name in catalog().get("components", []) if name not in rest]
     if command == "describe" and not rest:
         return _types(catalog(), {"command", "query", "response", "event"})
-    return [("@last", "the newest"), ("@failed", "the newest that failed")] if command == "trace" else []
+    lately = [("@last", "the newest"), ("@failed", "the newest that failed")]
+    return lately if command == "trace" and not rest else []
 
 
 def _types(catalog: dict[str, Any], kinds: set[str]) -> Candidates:
@@ -218,17 +282,21 @@ def read_catalog(folder: str) -> dict[str, Any]:
     # A press of the key before a message's name needs no JSON.
     import json  # noqa: PLC0415
 
+    path = _found_upward(folder, CATALOG)
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 (as above)
+            catalog = json.loads(file.read(MAX_CATALOG))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return catalog if isinstance(catalog, dict) else {}
+
+
+def _found_upward(folder: str, name: str) -> str:
+    """The nearest file of a name, from a folder upward; empty when there is none."""
     here = os.path.abspath(folder)  # noqa: PTH100 (as above)
-    while True:
-        try:
-            with open(os.path.join(here, CATALOG), "rb") as file:  # noqa: PTH118, PTH123 (as above)
-                catalog = json.loads(file.read(MAX_CATALOG))
-        except OSError:
-            above = os.path.dirname(here)  # noqa: PTH120 (as above)
-            if above == here:
-                return {}
-            here = above
-        except (ValueError, RecursionError):
-            return {}
-        else:
-            return catalog if isinstance(catalog, dict) else {}
+    while not os.path.isfile(path := os.path.join(here, name)):  # noqa: PTH113, PTH118 (as above)
+        above = os.path.dirname(here)  # noqa: PTH120 (as above)
+        if above == here:
+            return ""
+        here = above
+    return path

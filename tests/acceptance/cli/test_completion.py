@@ -1,19 +1,15 @@
-"""Completion, as bash asks for it, in the project of a running application."""
+"""The answers that completion gives, in the project of a running application; the shells themselves are elsewhere."""
 
 import json
-import os
 import resource
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.cli.shop import Tool, environment
+from tests.acceptance.cli.shop import Tool
 
 
-def complete(tool: Tool, *words: str, shell: str = "bash") -> list[str]:
+def complete(tool: Tool, *words: str, shell: str = "plain") -> list[str]:
     return tool("_complete", shell, *words).out.splitlines()
 
 
@@ -23,7 +19,8 @@ def complete(tool: Tool, *words: str, shell: str = "bash") -> list[str]:
         (["dis"], ["dispatch"]),
         (["--col"], ["--color"]),
         (["--color", "a"], ["auto", "always"]),
-        (["--color", "=", "n"], ["never"]),
+        (["--color=n"], ["--color=never"]),
+        (["trace", "1234abcd", ""], []),
         (["-q", "li"], ["list"]),
         (["completion", ""], ["bash", "zsh", "fish"]),
         (["list", "--m"], ["--messages"]),
@@ -47,7 +44,8 @@ def complete(tool: Tool, *words: str, shell: str = "bash") -> list[str]:
         (["dispatch", "LoginCommand", "--fail-on", "LoginE"], ["LoginErrorRaised"]),
         (["dispatch", "EchoCommand", "--address."], ["--address.city", "--address.zip-code"]),
         (["dispatch", "EchoCommand", "--unit", ""], ["kg", "g"]),
-        (["dispatch", "EchoCommand", "--unit", "=", "k"], ["kg"]),
+        (["dispatch", "EchoCommand", "--unit=k"], ["--unit=kg"]),
+        (["dispatch", "EchoCommand", "--text=k"], []),
         (["dispatch", "EchoCommand", "--ac"], ["--active"]),
         (["dispatch", "EchoCommand", "--no-"], ["--no-active"]),
         (["dispatch", "EchoCommand", "--field"], ["--field.timeout"]),
@@ -105,37 +103,57 @@ def test_names_that_a_shell_would_act_on_are_left_out(tmp_path):
     assert complete(Tool(tmp_path), "dispatch", "") == ["LoginCommand"]
 
 
-BASH = """
-eval "$("$MICROLITH" completion bash)"
-COMP_WORDS=("$MICROLITH" {words})
-COMP_CWORD={last}
-_microlith "$MICROLITH"
-printf '%s\\n' "${{COMPREPLY[@]}}"
-"""
+@pytest.mark.parametrize(
+    ("line", "replaced", "candidates"),
+    [
+        ("microlith trace @l", "@l", ["@last"]),
+        ("microlith trace @l", "l", ["last"]),
+        ("microlith dispatch EchoCommand --unit=k", "k", ["kg"]),
+        ("microlith dispatch EchoCommand --unit=", "", ["kg", "g"]),
+        ("microlith dispatch EchoCommand --unit ", "", ["kg", "g"]),
+        ('microlith dispatch EchoCommand --text "a \'b" --un', "--un", ["--unit"]),
+        ("microlith dispatch EchoCommand --text a\\ b --un", "--un", ["--unit"]),
+        ("microlith dispatch EchoCommand --text 'a b", "a b", []),
+        ("microlith", "microlith", ["new", "run", "dispatch"]),
+        ("", "", ["new", "run", "dispatch"]),
+    ],
+)
+def test_bash_gets_the_end_of_a_word_that_it_has_taken_apart(attached, line, replaced, candidates):
+    assert complete(attached, line, replaced, shell="bash")[:3] == candidates
 
 
-@pytest.fixture
-def program() -> Path:
-    found = Path(sys.executable).parent / "microlith"
-    if not found.exists():
-        pytest.skip("the tool is not installed beside this Python")
-    return found
+def trace_of(folder: Path, *facts: dict) -> None:
+    (folder / ".microlith").mkdir(exist_ok=True)
+    lines = (json.dumps(fact, separators=(",", ":")) + "\n" for fact in facts)
+    (folder / ".microlith" / "trace.jsonl").write_text("".join(lines), "utf-8")
 
 
-def test_bash_completes_through_the_printed_script(attached, program, require):
-    words = ["dispatch", "LoginCommand", "--s"]
-    script = BASH.format(words=" ".join(map(shlex.quote, words)), last=len(words))
+def sent(number: int, **more: object) -> dict:
+    identifier = f"01a21f6e-49fd-77d8-900a-{number:012x}"
+    return {"id": identifier, "type": "Paid", "correlationid": identifier, "bus": "command"} | more
 
-    ended = subprocess.run(
-        [require("bash"), "--norc", "-c", script],
-        cwd=attached.folder,
-        env={**environment(), "MICROLITH": os.fspath(program)},
-        capture_output=True,
-        text=True,
-        check=True,
+
+def test_newest_correlations_are_offered_each_once(tmp_path):
+    child = sent(99, causationid="x", bus="event", position=5)
+    named = sent(98, data={"bus": "query", "causationid": "y"})  # what a payload holds changes nothing
+    trace_of(tmp_path, *(sent(number) for number in range(30)), child, named)
+
+    found = complete(Tool(tmp_path), "trace", "0000")
+
+    assert found == ["00000062", *(f"{number:08x}" for number in range(29, 10, -1))]
+    assert complete(Tool(tmp_path), "dispatch", "--from", "0000") == found
+    assert complete(Tool(tmp_path), "events", "show", "") == ["5"]
+
+
+def test_torn_and_foreign_lines_of_a_trace_log_complete_nothing(tmp_path):
+    (tmp_path / ".microlith").mkdir()
+    (tmp_path / ".microlith" / "trace.jsonl").write_bytes(
+        b'"id":"01a21f6e-49fd-77d8-900a-000000000001","type":"$(touch planted)","bus":"event","position":1,\n'
+        b'\xff\xfe"bus":\n\n{"bus":"event","position":\n"id":"01a21f6e-49fd-77d8-900a-000000000002","bus":"command"'
     )
 
-    assert (ended.stdout, ended.stderr) == ("--sid\n", "")
+    assert complete(Tool(tmp_path), "trace", "0") == []
+    assert complete(Tool(tmp_path), "events", "show", "") == []
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -146,13 +164,17 @@ def test_script_of_a_shell_is_printed(tmp_path, shell):
     assert Tool(tmp_path)("completion", shell, "--json").lines == [{"shell": shell, "script": ended.out.rstrip("\n")}]
 
 
-def test_completion_answers_within_its_budget(attached):
+def test_completion_answers_within_its_budget(attached, tmp_path):
+    trace_of(tmp_path, *(sent(number, data={"text": "x" * 1000}) for number in range(20_000)))
+
     # The budget is 40 ms on a quiet machine; twice that here, where others work too.
-    assert min(cpu_seconds(attached) for _ in range(5)) < 0.08
+    fields = min(cpu_seconds(attached, "--email", "dispatch", "LoginCommand", "--em") for _ in range(5))
+    ids = min(cpu_seconds(Tool(tmp_path), "00004e1f", "trace", "00004e") for _ in range(5))
+    assert max(fields, ids) < 0.08
 
 
-def cpu_seconds(tool: Tool) -> float:
+def cpu_seconds(tool: Tool, first: str, *words: str) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert complete(tool, "dispatch", "LoginCommand", "--em") == ["--email"]
+    assert complete(tool, *words)[0] == first
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
