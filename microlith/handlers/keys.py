@@ -19,6 +19,7 @@ from microlith.context import Handling
 from microlith.envelope import Envelope
 from microlith.errors import WiringError, nearest
 from microlith.messages import Message
+from microlith.privacy.marking import personal_fields
 
 logger = logging.getLogger("microlith")
 
@@ -38,9 +39,14 @@ def key_of_field(message: type[Message], path: str) -> KeyOf:
     A key is the field's value as text; where it is None, the message has no key.
 
     Raises:
-        KeyFieldError: There is no such field, or it is a secret: keys are not.
+        KeyFieldError: There is no such field, or it is a secret or personal: keys are not.
     """
     names = path.split(".")
+    if names[0] in personal_fields(message):
+        raise KeyFieldError(
+            f"{message.__name__}.{names[0]} is personal, and no key.",
+            hint="What a dead letter keeps of its key outlives an erasure: name an id.",
+        )
     models: list[type[BaseModel]] = [message]
     for name in names:
         found = [model.model_fields[name].annotation for model in models if name in model.model_fields]

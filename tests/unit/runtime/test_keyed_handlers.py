@@ -2,14 +2,14 @@
 
 import asyncio
 import random
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
-from microlith import Aggregate, Command, Component, Event, HandlerFailedError, Microlith, Retry, decides
+from microlith import Aggregate, Command, Component, Event, HandlerFailedError, Microlith, Personal, Retry, decides
 from microlith.context import correlated
 from microlith.errors import WiringError
 from microlith.handlers.keys import Positions
@@ -58,6 +58,16 @@ def test_a_key_that_is_no_field_is_refused_with_the_nearest_one():
     with pytest.raises(WiringError) as caught:
         component.handles(Pack, key="ordr")
     assert caught.value.hint == "Did you mean 'order'?"
+
+
+def test_a_key_that_is_personal_is_refused():
+    class Call(Command):
+        """Call somebody; what a dead letter keeps of its key outlives an erasure."""
+
+        phone: Annotated[str, Personal()]
+
+    with pytest.raises(WiringError, match=r"Call\.phone is personal, and no key"):
+        Component("calls").handles(Call, key="phone")
 
 
 async def test_one_key_is_handled_in_order_one_at_a_time_and_others_beside_it(store):
