@@ -14,7 +14,7 @@ from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.server import Server, ServerFailedError, ServerMissingError
 
 KINDS: dict[str, Callable[[], Server]] = {"rabbitmq": RabbitMQ, "kafka": Kafka, "postgres": Postgres}
-_NOT_INSTALLED = 4
+_AWAY = 4
 
 
 def main() -> int:
@@ -32,11 +32,13 @@ def main() -> int:
             with ThreadPoolExecutor() as starting:
                 for server in starting.map(running.enter_context, servers):
                     _say(f"{server.kind} {server.url} pid {server.pid} log {server.log}")
-            _say("Ctrl-C stops them and deletes their data.")
+            _say(
+                "Urls go into [tool.microlith.buses], that of postgres into store.url. Ctrl-C ends all and deletes the data."
+            )
             signal.pause()
     except (ServerMissingError, ServerFailedError) as failed:
         sys.stderr.write(f"error {failed}\n")
-        return _NOT_INSTALLED
+        return _AWAY
     except KeyboardInterrupt:
         return 0
     return 0

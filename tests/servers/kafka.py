@@ -26,7 +26,7 @@ _SETTINGS = {
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
-    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT",
     "auto.create.topics.enable": "false",  # a topic that nobody set up is a mistake
     # One node keeps what three would share.
     "offsets.topic.replication.factor": "1",
@@ -67,7 +67,7 @@ class Kafka(Server):
         self._java, jars = _java(), _jars()
         super().__init__()
         self._jvm = ["-Xmx384m", "-XX:+UseSerialGC", "-Djava.net.preferIPv4Stack=true", *jvm, "-cp", f"{jars}/*"]
-        self.port, self._controller_port = free_ports(2)
+        self.port, self.proxied_port, self.proxy_port, self._controller_port = free_ports(4)
 
     @property
     def url(self) -> str:
@@ -78,6 +78,15 @@ class Kafka(Server):
     def bootstrap(self) -> str:
         """The broker, as Kafka's clients take it: `bootstrap.servers`."""
         return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def proxied_url(self) -> str:
+        """The broker by way of `Proxy(kafka.proxied_port, port=kafka.proxy_port)`.
+
+        A broker tells its clients where it is, and they go there: it takes clients of the proxy at a port of their own, and
+        tells them the port of the proxy.
+        """
+        return f"kafka://{LOOPBACK}:{self.proxy_port}"
 
     def create_topics(self, *names: str, partitions: int = 1) -> None:
         """Make topics, and return once they can be written to."""
@@ -105,11 +114,11 @@ class Kafka(Server):
 
     def _launch(self) -> None:
         data, properties = self.folder / "data", self.folder / "server.properties"
-        listeners = f"PLAINTEXT://{LOOPBACK}:{self.port},CONTROLLER://{LOOPBACK}:{self._controller_port}"
+        direct, controller = f"PLAINTEXT://{LOOPBACK}:{self.port}", f"CONTROLLER://{LOOPBACK}:{self._controller_port}"
         settings = {
             **_SETTINGS,
-            "listeners": listeners,
-            "advertised.listeners": listeners,
+            "listeners": f"{direct},PROXIED://{LOOPBACK}:{self.proxied_port},{controller}",
+            "advertised.listeners": f"{direct},PROXIED://{LOOPBACK}:{self.proxy_port},{controller}",
             "controller.quorum.bootstrap.servers": f"{LOOPBACK}:{self._controller_port}",
             "log.dirs": str(data),
         }

@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, Message, Producer
 
 from tests.servers.kafka import Kafka
 from tests.servers.processes import listening
+from tests.servers.proxy import Proxy
 from tests.servers.server import ServerMissingError
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
@@ -101,6 +102,22 @@ def test_members_of_a_group_share_partitions_and_take_over_from_one_another(kafk
         poll_until(lambda: first.poll(0.1) is None and len(first.assignment()) == 4)
 
 
+def test_proxy_stands_between_it_and_its_clients_also_after_they_have_asked_where_it_is(kafka, kafka_prefix):
+    topic = f"{kafka_prefix}letters"
+    kafka.create_topics(topic)
+    with Proxy(kafka.proxied_port, port=kafka.proxy_port) as proxy:
+        way = {"bootstrap.servers": kafka.proxied_url.removeprefix("kafka://"), "message.timeout.ms": "3000"}
+        produce(kafka, topic, ["through"], **way)
+        assert proxy.counts.connections > 0
+
+        proxy.refuse()
+        with pytest.raises(AssertionError, match="_MSG_TIMED_OUT"):
+            produce(kafka, topic, ["around"], **way, log_level="0")
+
+    with consuming(kafka, topic, f"{kafka_prefix}readers") as consumer:
+        assert [message.value() for message in take(consumer, 1)] == [b"through"]
+
+
 def test_committed_offsets_and_acknowledged_messages_survive_sigkill(kafka, kafka_prefix):
     topic, group = f"{kafka_prefix}letters", f"{kafka_prefix}readers"
     kafka.create_topics(topic)
@@ -151,7 +168,7 @@ def test_topics_and_groups_of_a_prefix_are_deleted(kafka, kafka_prefix):
 def test_only_loopback_reaches_it(kafka):
     addresses = listening(kafka.pids)
 
-    assert len(addresses) == 2
+    assert len(addresses) == 3
     assert ("127.0.0.1", kafka.port) in addresses
     assert {address for address, _ in addresses} == {"127.0.0.1"}
 

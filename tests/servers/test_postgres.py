@@ -8,8 +8,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.servers.faults import Blow, Fault
 from tests.servers.postgres import Postgres
 from tests.servers.processes import listening
+from tests.servers.proxy import Proxy
 from tests.servers.server import ServerMissingError
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(180)]
@@ -54,6 +56,17 @@ async def test_notifications_arrive(postgres_url):
 def test_password_is_checked(postgres_url):
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(postgres_url.replace(":microlith@", ":guess@"))
+
+
+def test_proxy_stands_between_it_and_its_clients(postgres, postgres_url):
+    with Proxy(postgres.port) as proxy, closing(psycopg.connect(proxy.through(postgres_url))) as connection:
+        proxy.strike(Blow(Fault.TRICKLE, seconds=60))
+        assert connection.execute("SELECT 'slow'").fetchone() == ("slow",)
+
+        proxy.strike(Fault.RESET)
+
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT 1")
 
 
 def test_sigkill_takes_nothing_that_was_committed(postgres, postgres_url):

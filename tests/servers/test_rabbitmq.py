@@ -7,7 +7,9 @@ from collections.abc import Mapping
 import aio_pika
 import pytest
 
+from tests.servers.faults import Blow, Fault
 from tests.servers.processes import listening
+from tests.servers.proxy import Proxy
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.server import ServerMissingError
 
@@ -77,6 +79,24 @@ async def test_sigkill_takes_no_confirmed_message(rabbitmq, rabbitmq_url):
     assert [body for body, _ in await consume(rabbitmq_url, "classic", 200)] == bodies
     with pytest.raises(aio_pika.exceptions.ChannelNotFoundEntity):  # else the kill would prove nothing of the others
         await consume(rabbitmq_url, "fleeting", 200)
+
+
+async def test_proxy_stands_between_it_and_its_clients(rabbitmq, rabbitmq_url):
+    with Proxy(rabbitmq.port) as proxy:
+        connection = await aio_pika.connect(amqp(proxy.through(rabbitmq_url)))
+        channel = await connection.channel()
+        proxy.strike(Blow(Fault.TRICKLE, seconds=60))
+        queue = await channel.declare_queue("letters", exclusive=True)
+        await channel.default_exchange.publish(aio_pika.Message(b"slow"), queue.name)
+        message = await queue.get(timeout=30)
+        assert message is not None
+        assert message.body == b"slow"
+
+        proxy.strike(Fault.RESET)
+
+        with pytest.raises(aio_pika.exceptions.AMQPError):
+            await channel.declare_queue("others", exclusive=True)
+        await connection.close()
 
 
 async def test_stop_says_goodbye_to_its_clients(rabbitmq, rabbitmq_url):
