@@ -12,6 +12,7 @@ from typing import IO
 
 import pytest
 
+from microlith_cli.supervisor.supervisor import STOP_DRAIN
 from tests.acceptance.live_project import PATIENCE, Attached, Live, Sender, live, lives, until, workers_of
 
 pytestmark = pytest.mark.timeout(120)
@@ -105,7 +106,7 @@ def test_second_signal_ends_it_at_once(project, number, code):
         running.signal(number)
 
         assert running.wait() == code
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < STOP_DRAIN / 2
     assert not any(map(lives, workers))
 
 
@@ -119,7 +120,7 @@ def test_what_does_not_finish_in_time_is_counted_and_carried_on_later(project):
         running.signal(TERM)
 
         assert running.wait(30) == 1
-        assert 9 < time.monotonic() - began < 12
+        assert time.monotonic() - began > 0.9 * STOP_DRAIN
         running.printed("not finished: 1")
 
     with live(project) as running:
@@ -275,12 +276,14 @@ def test_interrupt_key_reaches_the_supervisor_alone(project):
 
 def test_interrupt_key_twice_ends_it_at_once(project):
     with terminal_run(project) as (process, keyboard):
-        Attached(project).dispatch("Sleep", {"seconds": 30})
+        running = Attached(project)
+        running.dispatch("Sleep", {"seconds": 30})
 
-        for _ in range(2):
-            keyboard.write(b"\x03")
-            keyboard.flush()
-            time.sleep(0.5)  # keys that are pressed at once are one signal
+        keyboard.write(b"\x03")
+        keyboard.flush()
+        until(lambda: running.ask("status")[-1]["status"]["state"] == "stopping", "it does not stop")
+        keyboard.write(b"\x03")
+        keyboard.flush()
 
         assert process.wait(PATIENCE) == 130
     assert not workers_of(project)

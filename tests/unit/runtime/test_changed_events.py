@@ -39,6 +39,7 @@ async def test_an_event_that_no_longer_fits_stops_its_handler_only_and_holds_not
         for lane in app.delivery.routes.lanes() if app.delivery else []:
             lane.close()
         await app.event_bus.dispatch(stored(size=1))
+        await app.stop(drain=0)
 
     async with shop_of(changed, store, seen) as app:
         await app.event_bus.dispatch(OtherEvent())
