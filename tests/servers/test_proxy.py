@@ -19,10 +19,11 @@ BROKEN = (Fault.CUT, Fault.RESET, Fault.HALF_OPEN, Fault.ORPHAN)
 
 
 class Peer:
-    """A server that keeps what it was sent by connection, and answers it when `echoing`."""
+    """A server that keeps what each connection sent, sends it back when `echoing`, and at its end says farewell."""
 
-    def __init__(self, *, echoing: bool) -> None:
-        self.echoing = echoing
+    def __init__(self) -> None:
+        self.echoing = True
+        self.farewell = b""
         self.received: list[list[bytes]] = []
         self.ends: list[str] = []
         self._listener = socket.create_server((LOOPBACK, 0))
@@ -44,6 +45,7 @@ class Peer:
                     if self.echoing:
                         connection.sendall(data)
                 self.ends.append("end")
+                connection.sendall(self.farewell)
             except ConnectionResetError:
                 self.ends.append("reset")
 
@@ -61,7 +63,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 @pytest.fixture
 def peer() -> Iterator[Peer]:
-    peer = Peer(echoing=True)
+    peer = Peer()
     yield peer
     peer.close()
 
@@ -104,13 +106,14 @@ def test_everything_passes_in_both_directions(proxy, peer):
 
 def test_end_of_one_direction_leaves_the_other_open(proxy, peer):
     peer.echoing = False
+    peer.farewell = b"answer"
     with socket.create_connection((LOOPBACK, proxy.port), timeout=10) as client:
         client.sendall(b"question")
         client.shutdown(socket.SHUT_WR)
 
-        assert client.recv(1) == b""
-        wait_until(lambda: peer.received == [[b"question"]] and peer.ends == ["end"])
-        wait_until(lambda: proxy.connected == 0)
+        assert receive(client, 100) == b"answer"
+        assert peer.received == [[b"question"]]
+    wait_until(lambda: proxy.connected == 0)
 
 
 def test_connections_are_counted(proxy):
