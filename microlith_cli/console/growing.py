@@ -16,6 +16,7 @@ from threading import RLock, current_thread, main_thread
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from microlith_cli.console.ink import IMMOVABLE
 from microlith_cli.console.plain import settings, write
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ _SHARE = 10
 """The pause is at least so many times as long as a drawing took."""
 _FEWEST_ROWS = 6
 _HEAD_ROWS = 2
-_IMMOVABLE = frozenset({"", "dumb", "unknown", "network", "dialup"})
-"""Terminals, by their `TERM`, whose cursor goes forward only."""
 
 
 class Growth:
@@ -165,7 +164,7 @@ def show_growth() -> Iterator[Growth | None]:
 
 
 def _can_draw(stream: TextIO | None) -> bool:
-    return settings.verbosity >= 0 and _is_terminal(stream) and os.environ.get("TERM", "") not in _IMMOVABLE
+    return settings.verbosity >= 0 and _is_terminal(stream) and os.environ.get("TERM", "") not in IMMOVABLE
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

@@ -105,6 +105,8 @@ _DURATIONS = (
     (59950, 1000, "{:.1f} s"),
 )
 """Below how many milliseconds a unit of how many is used, and how it is written."""
+IMMOVABLE = frozenset({"", "dumb", "unknown", "network", "dialup"})
+"""Terminals, by their `TERM`, whose cursor goes forward only."""
 _UNKNOWN_WIDTH = 100
 _NARROWEST, _WIDEST = 20, 400
 _MOST_MARKS = 4

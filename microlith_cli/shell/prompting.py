@@ -3,44 +3,24 @@
 Where the terminal cannot do that, lines are read as it gives them, and news wait for the next prompt.
 """
 
-import codecs
 import os
-import select
 import shlex
-import signal
 import sys
-import termios
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, Protocol, TextIO
+from collections.abc import Callable, Sequence
+from typing import Protocol, TextIO
 
 from microlith_cli.console import plain
 from microlith_cli.console.blocks import columns
+from microlith_cli.console.editing import Line, beginning
 from microlith_cli.console.ink import cells, first_cells
-from microlith_cli.shell.editing import Line, begins_a_key, keys
+from microlith_cli.console.keys import Keys
 from microlith_cli.shell.news import News
 
-_FLAGS, _CHARACTERS = 3, 6
-"""Where the local modes and the special characters stand among a terminal's attributes."""
-_PASTE = ("\x1b[200~", "\x1b[201~")
-"""What a terminal puts around pasted text when it is asked to: a tab in there completes nothing."""
-_ASK, _ASK_NO_MORE = "\x1b[?2004h", "\x1b[?2004l"
-_ESCAPE_SECONDS = 0.05
-"""How long the rest of an escape sequence may take."""
 _LISTED = 30
 _WIDTH = 80
 
 Complete = Callable[[str], tuple[int, list[tuple[str, str]]]]
 Wait = Callable[[Sequence[int]], None]
-
-
-def _beginning(words: Sequence[str]) -> str:
-    """Return what all words begin with."""
-    first, last = min(words), max(words)
-    return first[
-        : next((at for at, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
-    ]
 
 
 class Prompt(Protocol):
@@ -92,29 +72,25 @@ class _Drawn:
         self._news = news
         self._wait = wait
         self._complete_at = complete
-        self._descriptor = sys.stdin.fileno()
-        self._decoder = codecs.getincrementaldecoder(sys.stdin.encoding or "utf-8")("replace")
-        self._keys: deque[str] = deque()
+        self._keys = Keys(self._write, news.ring)  # which has the line drawn anew
         self._line = Line()
         self._prompt = ""
-        self._pasting = False
 
     def read(self, prompt: str, history: Sequence[str]) -> str:
         self._line, self._prompt = Line(history), prompt
-        with self._single_keys():
+        with self._keys.singly():
             try:
                 return self._read()
             except KeyboardInterrupt:
-                self._keys.clear()
-                self._pasting = False
+                self._keys.forget()
                 self._draw()
                 self._write("^C\n")
                 raise
 
     def _read(self) -> str:
         while True:
-            while self._keys:
-                asked = self._line.press(self._keys.popleft())
+            for key in self._keys.pressed():
+                asked = self._line.press(key)
                 if asked == "enter":
                     self._line.searched = None
                     self._draw()
@@ -130,28 +106,7 @@ class _Drawn:
             if lines := self._news.take():
                 self._above(lines)
             self._draw()
-            self._wait([self._descriptor, self._news.descriptor])
-            if select.select([self._descriptor], [], [], 0)[0]:
-                self._take_keys()
-
-    def _take_keys(self) -> None:
-        text = self._typed()
-        while begins_a_key(text) and select.select([self._descriptor], [], [], _ESCAPE_SECONDS)[0]:
-            text += self._typed()
-        for key in keys(text):
-            if key in _PASTE:
-                self._pasting = key == _PASTE[0]
-            else:
-                self._keys.append(" " if self._pasting and key == "\t" else key)
-
-    def _typed(self) -> str:
-        try:
-            data = os.read(self._descriptor, 4096)
-        except OSError:  # the terminal has gone
-            data = b""
-        if not data:
-            raise EOFError
-        return self._decoder.decode(data)
+            self._wait([self._keys.descriptor, self._news.descriptor])
 
     def _complete(self) -> None:
         line = self._line
@@ -159,7 +114,7 @@ class _Drawn:
         if not found:
             return
         words = [word for word, _ in found]
-        shared = _beginning(words)
+        shared = beginning(words)
         current = line.text[begin : line.at]
         if len(found) == 1:
             open_end = shared.endswith((":", ".")) and not shared.startswith("--")
@@ -198,35 +153,3 @@ class _Drawn:
         encoding = self._screen.encoding or "ascii"
         self._screen.write(text.encode(encoding, "replace").decode(encoding, "replace"))
         self._screen.flush()
-
-    @contextmanager
-    def _single_keys(self) -> Iterator[None]:
-        """Have the terminal give each key at once and show none; Ctrl-C and Ctrl-Z are signals as ever."""
-        before = termios.tcgetattr(self._descriptor)
-
-        def again(number: int, frame: object) -> None:
-            del number, frame
-            self._set(before)
-            self._news.ring()  # draws the line anew
-
-        signals = (signal.SIGCONT, signal.SIGWINCH)
-        handlers = [signal.signal(each, again) for each in signals]
-        self._set(before)
-        self._write(_ASK)
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                self._write(_ASK_NO_MORE)
-            for each, handler in zip(signals, handlers, strict=True):
-                signal.signal(each, handler)
-            with suppress(termios.error):  # the terminal has gone
-                termios.tcsetattr(self._descriptor, termios.TCSADRAIN, before)
-
-    def _set(self, before: list[Any]) -> None:
-        modes = list(before)
-        modes[_FLAGS] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)
-        modes[_CHARACTERS] = list(before[_CHARACTERS])
-        modes[_CHARACTERS][termios.VMIN], modes[_CHARACTERS][termios.VTIME] = 1, 0
-        with suppress(termios.error):
-            termios.tcsetattr(self._descriptor, termios.TCSADRAIN, modes)

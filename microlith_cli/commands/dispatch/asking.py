@@ -1,17 +1,18 @@
 """Asks whoever sits at the terminal for the fields that are missing, one after the other.
 
-What the schema can tell to be wrong is asked for again, with the reason. Questions go to stderr; the end of the
-input, Ctrl-D, means what Ctrl-C means: nothing is sent.
+What the schema can tell to be wrong is said while it is typed, and such an answer is not taken. Questions go to stderr; the
+end of the input, Ctrl-D, means what Ctrl-C means: nothing is sent.
 """
 
 import sys
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
-from microlith_cli.commands.dispatch.fitting import misfit
+from microlith_cli.commands.dispatch.fitting import doubt, misfit
 from microlith_cli.console import plain
 from microlith_cli.console.blocks import paragraphs
-from microlith_cli.filling import ask_hidden
+from microlith_cli.console.questions import Questions, Verdict, open_questions
 from microlith_cli.flags import put, read
 from microlith_cli.schema import Field, Schema
 
@@ -41,17 +42,16 @@ def ask_for(
     Raises:
         KeyboardInterrupt: Nothing is to be sent.
     """
-    fields = list(fields)
+    fields, questions = list(fields), open_questions()
     try:
         if not problems and any(not _is_secret(field, entry) for field in fields):
             _introduce(entry, payload, fields)
         for field in fields:
             reason = (problems or {}).get(field.name)
             if reason:
-                plain.complain(plain.escape(f"  {field.name}: {reason}"))
-            put(
-                payload, field.path, _ask_list(field) if field.is_list else _ask(field, secret=_is_secret(field, entry))
-            )
+                for line in paragraphs(f"{field.name}: {reason}"):
+                    plain.complain(line)
+            put(payload, field.path, _answer(questions, field, secret=_is_secret(field, entry)))
     except KeyboardInterrupt:
         plain.complain("")  # the terminal has written ^C where the next line would stand
         plain.err("nothing was sent")
@@ -76,38 +76,33 @@ def _introduce(entry: Mapping[str, Any], payload: Mapping[str, Any], fields: lis
         plain.say(f"defaults: {' '.join(others)}")
 
 
-def _ask_list(field: Field) -> list[Any]:
+def _answer(questions: Questions, field: Field, *, secret: bool) -> Any:
+    """Ask for the value of a field, until it fits."""
+    if field.is_list:
+        return _ask_list(questions, field)
+    question = f"{field.name}: " if secret else f"{_question(field, field)}: "
+    take = partial(_take, field, secret=secret)
+    hint = "" if secret else _hint(field)
+    text = questions.ask(question, lambda text: take(text)[1], hint=hint, hidden=secret, words=_words(field))
+    return take(text)[0]
+
+
+def _ask_list(questions: Questions, field: Field) -> list[Any]:
     """Ask for item after item, until an empty line."""
     item, items = field.item, list[Any]()
     question = _question(field, item)
-    while True:
-        text = _line(f"{question} {len(items) + 1}, empty to end: ")
+
+    def judge(text: str) -> Verdict:
         if text:
-            value, problem = _read(item, text)
-        elif problem := misfit(field, items):
-            value = None
-        else:
-            return items
-        if problem:
-            plain.complain(plain.escape(f"  {problem}"))
-        else:
-            items.append(value)
+            return _take(item, text)[1]
+        problem = misfit(field, items)
+        return Verdict(fits=not problem, said=problem or "empty ends the list")
 
-
-def _ask(field: Field, *, secret: bool) -> Any:
-    """Ask for one value, until it fits."""
-    question = f"{field.name}: " if secret else f"{_question(field, field)}: "
-    while True:
-        text = ask_hidden(question) if secret else _line(question)
-        if not text and "null" in field.kinds:
-            return None
-        if secret and text and "string" in field.kinds:  # as it was typed: it may look like anything
-            value, problem = text, misfit(field, text)
-        else:
-            value, problem = _read(field, text)
-        if not problem:
-            return value
-        plain.complain(plain.escape(f"  {problem}"))
+    while text := questions.ask(
+        f"{question} {len(items) + 1}, empty to end: ", judge, hint=_hint(item), words=_words(item)
+    ):
+        items.append(_take(item, text)[0])
+    return items
 
 
 def _question(field: Field, value: Field) -> str:
@@ -116,6 +111,28 @@ def _question(field: Field, value: Field) -> str:
     for line in paragraphs(f"{field.doc} {f'{constraints[0].upper()}{constraints[1:]}.' if constraints else ''}"):
         plain.err(line)
     return plain.escape(f"{field.name} ({'yes or no' if value.is_switch else value.kind})")
+
+
+def _hint(field: Field) -> str:
+    """An answer that would likely fit, where it says more than the type does."""
+    sample = field.sample
+    return f"such as {sample}" if isinstance(sample, str) and not sample.startswith("some-") else ""
+
+
+def _words(field: Field) -> list[str]:
+    """What an answer can be completed to."""
+    return ["yes", "no"] if field.is_switch else [str(choice) for choice in field.choices]
+
+
+def _take(field: Field, text: str, *, secret: bool = False) -> tuple[Any, Verdict]:
+    """Read what was typed; gives the value, and whether it fits."""
+    if not text and "null" in field.kinds:
+        return None, Verdict(fits=True, said="empty is none")
+    if secret and text and "string" in field.kinds:  # as it was typed: it may look like anything
+        value, problem = text, misfit(field, text)
+    else:
+        value, problem = _read(field, text)
+    return value, Verdict(fits=not problem, said=problem or (not secret and doubt(field, value)) or "")
 
 
 def _read(field: Field, text: str) -> tuple[Any, str | None]:
@@ -129,11 +146,3 @@ def _read(field: Field, text: str) -> tuple[Any, str | None]:
     except ValueError as error:
         return None, "must be yes or no" if field.is_switch else str(error)
     return value, misfit(field, value)
-
-
-def _line(question: str) -> str:
-    plain.ask(question)
-    line = sys.stdin.buffer.readline()
-    if not line:
-        raise KeyboardInterrupt
-    return line.decode("utf-8", "surrogateescape").rstrip("\r\n")

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Callable
+from datetime import date, datetime, time
 from operator import ge, gt, le, lt
 from typing import Any
+from uuid import UUID
 
 from microlith_cli.schema import KINDS, Field, Node, kinds_of
 
@@ -14,6 +16,23 @@ def misfit(field: Field, value: Any) -> str | None:
     kinds = {kind, "number"} if kind == "integer" else {kind}
     problems = [_unmet(node, value) for node in field.alternatives if kinds.intersection(kinds_of(node))]
     return None if None in problems else next(iter(problems), None)
+
+
+def doubt(field: Field, value: Any) -> str | None:
+    """Say what the application will likely refuse in a value that has the right type; None when nothing is known."""
+    for node in field.alternatives:
+        said, reads = _FORMATS.get(str(node.get("format")), ("", str))
+        if said and isinstance(value, str) and not _is_read(value, reads):
+            return said
+    return None
+
+
+def _is_read(text: str, reads: Callable[[str], Any]) -> bool:
+    try:
+        reads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _unmet(node: Node, value: Any) -> str | None:
@@ -54,3 +73,11 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any, Any], bool]]]
     "maxItems": ("must have at most {} items", _length, le),
 }
 """Of each constraint: what is said when it is not met, what of the value it is about, and the check."""
+
+_FORMATS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "date": ("is no date such as 2026-01-31", date.fromisoformat),
+    "date-time": ("is no moment such as 2026-01-31T12:00:00Z", datetime.fromisoformat),
+    "time": ("is no time such as 12:00:00", time.fromisoformat),
+    "uuid": ("is no UUID", UUID),
+}
+"""Of each format that is looked at: what is said of what cannot be read, and what reads it. The application may read more."""

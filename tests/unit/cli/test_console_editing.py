@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from microlith_cli.console.editing import LONGEST, Line, begins_a_key, keys
 from microlith_cli.console.ink import cells
-from microlith_cli.shell.editing import LONGEST, Line, begins_a_key, keys
 
 HOME, END, LEFT, RIGHT, UP, DOWN = "\x01", "\x05", "\x1b[D", "\x1b[C", "\x1b[A", "\x1b[B"
 

@@ -56,6 +56,14 @@ def begins_a_key(text: str) -> bool:
     return re.search(r"\x1b(\[[0-9;]*|O)?\Z", text) is not None
 
 
+def beginning(words: Sequence[str]) -> str:
+    """Return what all words begin with."""
+    first, last = min(words), max(words)
+    return first[
+        : next((at for at, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
+    ]
+
+
 class Line:
     """One line that is typed.
 
