@@ -2,6 +2,7 @@
 
     ToolError
     ├── UsageError              a command line that cannot be meant
+    │   ├── AmbiguousIdError          the beginning of several ids
     │   ├── UnknownNameError          a command or an option that does not exist
     │   ├── PayloadError              fields that do not fit their message
     │   └── UnsafeJsonError           JSON that is refused before anyone acts on it
@@ -31,6 +32,9 @@ WRONG_USAGE = 2
 TIMED_OUT = 3
 NOT_REACHABLE = 4
 INTERRUPTED = 130
+
+_MOST_NAMED = 5
+"""How many of the things that could be meant are named."""
 
 
 class ToolError(Exception):
@@ -87,6 +91,22 @@ class UsageError(ToolError):
     """The command line cannot be meant as it was typed; nothing was done."""
 
     exit = WRONG_USAGE
+
+
+class AmbiguousIdError(UsageError):
+    """What was typed is the beginning, or the end, of several ids.
+
+    Args:
+        typed: What was typed.
+        found: What it could be, each as it is shown: a short id, and what has it.
+    """
+
+    def __init__(self, typed: str, found: Sequence[str], *, hint: str = "Type more of it") -> None:
+        more = " and more" if len(found) > _MOST_NAMED else ""
+        super().__init__(
+            f"{typed!r} could be {', '.join(found[:_MOST_NAMED])}{more}.",
+            hint=f"{hint}; the short id is the end of the whole id.",
+        )
 
 
 class UnknownNameError(UsageError):

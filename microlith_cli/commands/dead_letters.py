@@ -19,7 +19,7 @@ from microlith_cli.console import blocks, plain
 from microlith_cli.console.ink import Ink, one_line, plural
 from microlith_cli.console.listing import ago
 from microlith_cli.console.tree import MOST_MESSAGES, show_tree
-from microlith_cli.errors import DONE, SAID_NO, TIMED_OUT, RefusedError, ToolError, UsageError
+from microlith_cli.errors import DONE, SAID_NO, TIMED_OUT, AmbiguousIdError, RefusedError, ToolError, UsageError
 from microlith_cli.options import seconds
 from microlith_cli.project import find_project
 from microlith_cli.session import Session, only_reply, open_session
@@ -47,17 +47,6 @@ class NoDeadLetterError(ToolError):
             if letters
             else "No dead letters.",
             hint="`microlith dead-letters` lists them; there are also @last, @-2 and so on." if letters else "",
-        )
-
-
-class AmbiguousDeadLetterError(UsageError):
-    """What was typed means dead letters of several messages."""
-
-    def __init__(self, typed: str, letters: Sequence[Row]) -> None:
-        shown = ", ".join(f"{short_id(str(row['id']))} ({row['message']})" for row in letters[:5])
-        super().__init__(
-            f"{typed!r} could be {shown}{' and more' if len(letters) > 5 else ''}.",
-            hint="Type more of it; the short id is the end of the whole id.",
         )
 
 
@@ -196,7 +185,7 @@ def _chosen(letters: Sequence[Row], typed: str | None) -> Sequence[Row]:
     if not found:
         raise NoDeadLetterError(typed, letters)
     if len({row["id"] for row in found}) > 1:
-        raise AmbiguousDeadLetterError(typed, found)
+        raise AmbiguousIdError(typed, [f"{short_id(str(row['id']))} ({row['message']})" for row in found])
     return found
 
 

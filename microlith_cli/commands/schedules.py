@@ -15,7 +15,7 @@ from microlith.ids import matches, short_id
 from microlith_cli.console import blocks, plain
 from microlith_cli.console.ink import one_line
 from microlith_cli.console.listing import ahead
-from microlith_cli.errors import DONE, SAID_NO, ToolError, UsageError
+from microlith_cli.errors import DONE, SAID_NO, AmbiguousIdError, ToolError, UsageError
 from microlith_cli.project import find_project
 from microlith_cli.session import Session, only_reply, open_session
 
@@ -39,17 +39,6 @@ class NoScheduleError(ToolError):
             if schedules
             else "Nothing is scheduled.",
             hint="`microlith schedules` lists them." if schedules else "",
-        )
-
-
-class AmbiguousScheduleError(UsageError):
-    """What was typed means several schedules."""
-
-    def __init__(self, typed: str, schedules: Sequence[Row]) -> None:
-        shown = ", ".join(f"{short_id(str(row['id']))} ({row['message']})" for row in schedules[:5])
-        super().__init__(
-            f"{typed!r} could be {shown}{' and more' if len(schedules) > 5 else ''}.",
-            hint="Type more of the id; the short id is the end of the whole id.",
         )
 
 
@@ -140,7 +129,7 @@ def _chosen(rows: Sequence[Row], typed: str) -> Row:
     if not found:
         raise NoScheduleError(typed, rows)
     if len(found) > 1:
-        raise AmbiguousScheduleError(typed, found)
+        raise AmbiguousIdError(typed, [f"{short_id(str(row['id']))} ({row['message']})" for row in found])
     return found[0]
 
 

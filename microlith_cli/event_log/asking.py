@@ -8,7 +8,7 @@ Knows no sockets, and reads no file.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from microlith.event_store.protocol import RecordedEvent
 from microlith.ids import matches, short_id
 from microlith.privacy.marking import MARK, SEALED
 from microlith.serialization import MessageTypes, reveal
-from microlith_cli.errors import DONE, ToolError, UsageError
+from microlith_cli.errors import DONE, AmbiguousIdError, ToolError, UsageError
 from microlith_cli.event_log.lines import EventLines
 from microlith_cli.filtering import compile_filter
 
@@ -62,17 +62,6 @@ class NoEventError(ToolError):
             hint=f"Positions go from 0 to {head}; there are also @last, @-2 and so on, and the beginning of an id."
             if head >= 0
             else "",
-        )
-
-
-class AmbiguousEventError(UsageError):
-    """What was typed means several events."""
-
-    def __init__(self, typed: str, found: Sequence[RecordedEvent]) -> None:
-        shown = ", ".join(f"{event.position} {short_id(event.message_id)} ({event.type})" for event in found[:5])
-        super().__init__(
-            f"{typed!r} could be {shown}{' and more' if len(found) > 5 else ''}.",
-            hint="Type more of it, or the position; the short id is the end of the whole id.",
         )
 
 
@@ -159,7 +148,7 @@ async def answer_one(log: Log, types: MessageTypes, app: str, request: Mapping[s
 
     Raises:
         NoEventError: There is none.
-        AmbiguousEventError: There are several.
+        AmbiguousIdError: There are several.
     """
     typed = request.get("named")
     if not isinstance(typed, str) or not typed:
@@ -187,7 +176,7 @@ async def find_event(log: Log, typed: str) -> RecordedEvent:
 
     Raises:
         NoEventError: There is none.
-        AmbiguousEventError: There are several.
+        AmbiguousIdError: There are several.
     """
     head = await log.head()
     position = _position(typed, head)
@@ -207,7 +196,8 @@ async def find_event(log: Log, typed: str) -> RecordedEvent:
     if not found:
         raise NoEventError(typed, head)
     if len(found) > 1:
-        raise AmbiguousEventError(typed, found)
+        shown = [f"{event.position} {short_id(event.message_id)} ({event.type})" for event in found]
+        raise AmbiguousIdError(typed, shown, hint="Type more of it, or the position")
     return found[0]
 
 

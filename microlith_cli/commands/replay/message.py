@@ -17,7 +17,15 @@ from microlith_cli.causation import build_trees, kind_of
 from microlith_cli.commands.replay.asking import agreed, check_can_ask
 from microlith_cli.console import plain
 from microlith_cli.console.tree import show_tree
-from microlith_cli.errors import DONE, SAID_NO, ConnectionLostError, RefusedError, ToolError, UsageError
+from microlith_cli.errors import (
+    DONE,
+    SAID_NO,
+    AmbiguousIdError,
+    ConnectionLostError,
+    RefusedError,
+    ToolError,
+    UsageError,
+)
 from microlith_cli.filling import MASKED, refilled
 from microlith_cli.headers import read_headers
 from microlith_cli.options import seconds
@@ -118,7 +126,7 @@ def _original(project: Project, session: Session, named: str) -> Original:
     if len(found) + (copied is not None) > 1:
         shown = [f"{short_id(each)} ({fact['type']})" for each, fact in found.items()]
         shown += [] if copied is None else [f"{short_id(copied['id'])} ({copied['type']})"]
-        raise UsageError(f"{named!r} could be {', '.join(shown[:5])}.", hint="Type more of it.")
+        raise AmbiguousIdError(named, shown)
     if copied is None:
         ((identifier, fact),) = found.items()
         return Original(identifier, str(fact["type"]), fact.get("data") or {})
