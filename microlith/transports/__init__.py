@@ -64,6 +64,8 @@ def make_transport(url: str) -> Transport:
         )
     if scheme in ("rabbitmq", "rabbitmqs"):
         return _rabbitmq(url)
+    if scheme in ("kafka", "kafkas"):
+        return _kafka(url)
     raise TransportUrlError(url, "it carries nothing between processes")
 
 
@@ -73,3 +75,11 @@ def _rabbitmq(url: str) -> Transport:
     except ModuleNotFoundError as error:
         raise MissingDriverError("rabbitmq") from error
     return RabbitMQTransport(url)
+
+
+def _kafka(url: str) -> Transport:
+    try:
+        from microlith.transports.kafka import KafkaTransport  # noqa: PLC0415 (a driver: loaded when it is chosen)
+    except ModuleNotFoundError as error:
+        raise MissingDriverError("kafka") from error
+    return KafkaTransport(url)
