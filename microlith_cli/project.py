@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from microlith.places import folder_name, placed
 from microlith_cli.config import Config, read_config, read_toml
 from microlith_cli.errors import AppLoadError, ConfigError, NoProjectError, nearest
 
@@ -41,8 +42,18 @@ class Project:
 
     @property
     def state(self) -> Path:
-        """Its own folder for socket, lock, logs and the default store; may not exist yet."""
-        return self.root / STATE
+        """Its own folder for socket, lock, logs and the default store; may not exist yet.
+
+        A process that runs some components has one below it; MICROLITH_COMPONENT says which is meant.
+
+        Raises:
+            ConfigError: That variable holds what is no name of a component.
+        """
+        names = placed()
+        for name in names:
+            if not name.isidentifier():
+                raise ConfigError(f"{name!r} is no name of a component.", hint="It is set by MICROLITH_COMPONENT.")
+        return self.root / STATE / folder_name(names) if names else self.root / STATE
 
     @property
     def app(self) -> str:

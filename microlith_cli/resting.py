@@ -14,12 +14,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from microlith.application.microlith import IN_MEMORY
-from microlith.application.places import DEFAULT_STORE
 from microlith.errors import MicrolithError
 from microlith.event_store.database.reading import LogReader
 from microlith.event_store.protocol import RecordedEvent
 from microlith.event_store.sqlite.inspecting import SQLiteInspection
 from microlith.event_store.sqlite.keys import SQLiteKeysAtRest
+from microlith.places import DEFAULT_STORE
 from microlith.privacy.keys import KeyRing, NoKeys
 from microlith.serialization import MessageTypes
 from microlith_cli.errors import DONE, NothingRunsError, ToolError, UnknownNameError

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
+from microlith.places import placed
+from microlith_cli.control.address import SOCKET
 from microlith_cli.control.client import attach
 from microlith_cli.errors import ConnectionLostError, NothingRunsError, RefusedError, UnknownNameError, UsageError
 from microlith_cli.project import Project, load_app
@@ -89,7 +91,7 @@ def open_session(
     if _chosen and mode in {"auto", _chosen[-1][0]}:
         return _chosen[-1][1]()
     if mode != "once":
-        if (attached := attach(project.state)) is not None:
+        if (attached := _attached(project, say)) is not None:
             return attached
         if mode == "attach":
             raise NothingRunsError(f"No microlith of {project.name} is running.")
@@ -98,6 +100,18 @@ def open_session(
     from microlith_cli.once import LocalSession  # noqa: PLC0415
 
     return LocalSession(project, say, sends_scheduled=sends_scheduled)
+
+
+def _attached(project: Project, say: Callable[[str], None]) -> Session | None:
+    """Find what runs: the process that is meant, else the first one that runs some of the components."""
+    attached = attach(project.state)
+    if attached is not None or placed():
+        return attached
+    for folder in sorted(path.parent for path in project.state.glob(f"*/{SOCKET}")):
+        if (attached := attach(folder)) is not None:
+            say(f"asking the process of {folder.name}; MICROLITH_COMPONENT names another")
+            return attached
+    return None
 
 
 def open_log(project: Project, *, say: Callable[[str], None]) -> LogSession:
@@ -109,7 +123,7 @@ def open_log(project: Project, *, say: Callable[[str], None]) -> LogSession:
     """
     if _chosen:
         return _chosen[-1][1]()
-    if (attached := attach(project.state)) is not None:
+    if (attached := _attached(project, say)) is not None:
         return attached
     # Imports the driver and the user's code; a client of a running microlith needs neither.
     from microlith_cli.resting import RestingSession  # noqa: PLC0415
@@ -124,7 +138,7 @@ def read_catalog(project: Project) -> Mapping[str, Any]:
         NothingRunsError: What runs does not answer.
         AppLoadError: Nothing runs, and the application does not import.
     """
-    attached = _chosen[-1][1]() if _chosen else attach(project.state)
+    attached = _chosen[-1][1]() if _chosen else _attached(project, lambda _: None)
     if attached is None:
         os.chdir(project.root)
         app = load_app(project)

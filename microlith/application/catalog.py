@@ -17,6 +17,7 @@ def describe(name: str, wiring: Wiring) -> dict[str, Any]:
     return {
         "app": name,
         "components": [component.name for component in wiring.components],
+        "runs": [component.name for component in wiring.running],
         "messages": [_message(entry, wiring) for entry in wiring.types],
         "handlers": [
             {
@@ -77,7 +78,7 @@ def _message(entry: MessageType, wiring: Wiring) -> dict[str, Any]:
         "kind": entry.kind,
         "doc": inspect.cleandoc(cls.__doc__ or ""),
         "schema": schema,
-        "handlers": [spec.name for spec in wiring.handlers if cls in spec.messages],
+        "handlers": [spec.name for spec in (*wiring.handlers, *wiring.elsewhere) if cls in spec.messages],
         "emitted_by": wiring.emits.get(cls, []),
         "secrets": [name for name in properties if properties[name].get("writeOnly") or is_secret_name(name)],
         "module": cls.__module__,

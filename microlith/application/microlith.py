@@ -21,7 +21,6 @@ from microlith.application.draining import drained
 from microlith.application.erasing import Erasing, finish
 from microlith.application.following import Followers, ProjectionStanding
 from microlith.application.outside import followers_of
-from microlith.application.places import DEFAULT_STORE, placed, store_beside
 from microlith.application.reports import explain_timeouts, running_handlers
 from microlith.application.resources import Resources
 from microlith.application.serving import Serving, Subscribed
@@ -46,6 +45,7 @@ from microlith.event_store import open_event_store
 from microlith.event_store.protocol import EventStore, Rebuilt
 from microlith.messages import Kind, Message
 from microlith.middleware import Middleware
+from microlith.places import DEFAULT_STORE, placed, store_beside
 from microlith.serialization import MessageTypes
 from microlith.tracing.telling import TellingTracer
 from microlith.tracing.tracer import Tracer

@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection, Coroutine
 from pathlib import Path
 from typing import Any
 
-from microlith.application.places import DEFAULT_STORE, store_beside
 from microlith.application.tasks import write_trace
 from microlith.event_store.protocol import EventStore
+from microlith.places import DEFAULT_STORE, store_beside
 from microlith.tracing.log import TraceLog
 from microlith.tracing.tracer import Tracer
 

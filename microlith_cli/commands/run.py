@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from microlith.places import VARIABLE
 from microlith_cli.console import plain
 from microlith_cli.console.run_screens import JsonScreen, LinesScreen
 from microlith_cli.project import find_project
@@ -18,6 +19,12 @@ from microlith_cli.supervisor.running import Run
 
 def command(
     no_reload: Annotated[bool, typer.Option("--no-reload", help="Do not watch files; a save changes nothing.")] = False,
+    component: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--component", metavar="NAME", help="Run this component only; again for several.", show_default=False
+        ),
+    ] = None,
     once: Annotated[
         bool, typer.Option("--once", help="Finish what is left to do, and end; 1 when a message fails.")
     ] = False,
@@ -30,6 +37,8 @@ def command(
 
     Keys, at a terminal: r reloads, f asks for a filter, d sends the last message again, p pauses, e shows payloads whole, q quits.
     """
+    if component:
+        os.environ[VARIABLE] = ",".join(component)  # for the worker, too
     project = find_project()
     project.app  # noqa: B018 (says now, rather than from the worker, that nothing can be run)
     python = find_interpreter(project.root)

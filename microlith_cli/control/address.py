@@ -34,6 +34,8 @@ def make_private(directory: Path) -> None:
         UnsafeDirectoryError: It cannot be made, is a link, is someone else's, or others may write into it.
     """
     before = os.umask(0o077)  # one that takes more would keep ourselves out
+    if not directory.parent.exists():
+        make_private(directory.parent)  # the project's own, of which this is a component's
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:

@@ -140,7 +140,7 @@ def _verify_running(session: RemoteSession, advance: Advance) -> Walked:
 
 def _at_rest(project: Project, *, verify: bool, advance: Advance) -> Iterator[Finding]:
     # What follows imports pydantic and the user's code; beside a running application nothing needs them.
-    from microlith.application.places import DEFAULT_STORE  # noqa: PLC0415
+    from microlith.places import DEFAULT_STORE  # noqa: PLC0415
 
     os.chdir(project.root)  # as under `run`: relative paths mean the same
     names: list[str] = []

@@ -140,7 +140,7 @@ class Worker:
         handlers = [handler["kind"] for handler in catalog["handlers"]]
         return {
             "app": catalog["app"],
-            "components": catalog["components"],
+            "components": catalog["runs"],
             "messages": len(catalog["messages"]),
             "handlers": {kind: handlers.count(kind) for kind in ("command", "query", "event")},
             "projections": len(catalog["projections"]),

@@ -9,13 +9,19 @@ from pathlib import PurePosixPath
 from urllib.parse import parse_qsl, urlencode
 
 DEFAULT_STORE = "sqlite:.microlith/events.db"
-_VARIABLE = "MICROLITH_COMPONENT"
+VARIABLE = "MICROLITH_COMPONENT"
+"""Environment variable that names the components that run here, or the process that is meant."""
 _SCHEMA = "microlith"
 
 
 def placed(environ: Mapping[str, str] = os.environ) -> list[str]:
     """Return the components that the environment wants run: MICROLITH_COMPONENT, with commas between them."""
-    return [name.strip() for name in environ.get(_VARIABLE, "").split(",") if name.strip()]
+    return [name.strip() for name in environ.get(VARIABLE, "").split(",") if name.strip()]
+
+
+def folder_name(runs: Collection[str]) -> str:
+    """Name the place of a process that runs some components, among those of the others."""
+    return "_".join(sorted(runs))
 
 
 def store_beside(url: str, runs: Collection[str]) -> str:
@@ -25,7 +31,7 @@ def store_beside(url: str, runs: Collection[str]) -> str:
     """
     if not runs:
         return url
-    name = "_".join(sorted(runs))
+    name = folder_name(runs)
     scheme, _, rest = url.partition(":")
     path, question, query = rest.partition("?")
     if scheme == "sqlite" and path:
