@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from microlith_cli.control.lines import MAX_LINE, decode, encode
 from microlith_cli.errors import ToolError, UnsafeJsonError, UsageError, nearest
 
-BUFFER = 1 << 20  # bytes that wait for one client to read them
+BUFFER = 1 << 20  # bytes that wait for one client to read them; one answer of any size has room beside it
 MAX_OPEN = 64  # requests of one client without an end yet
 TELL_SECONDS = 0.1  # between two looks whether a slow client reads again
 LINE_SECONDS = 10.0  # for a line that was begun
@@ -115,9 +115,10 @@ class Client(asyncio.Protocol):
                 return False  # the next one will say more
             if fact:
                 self._drop(message)
-            else:
-                transport.abort()  # it asks and never reads
-            return False
+                return False
+            if waiting + len(line) > BUFFER + MAX_LINE:  # it asks and never reads
+                transport.abort()
+                return False
         transport.write(line)
         if message.get("end"):
             self._open.discard(message.get("id", ""))

@@ -113,6 +113,29 @@ async def test_client_that_does_not_read_loses_facts_and_is_told_how_many(contro
     assert (fact["source"], fact["specversion"]) == ("/shop", "1.0")
 
 
+async def test_answer_has_room_beside_facts_that_were_not_read_yet(control, desk):
+    def flood_ask_and_read():
+        with raw(control) as connected:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connected.sendall(b'{"id": 1, "verb": "flood", "of": 5000}\n')
+            connected.sendall(json.dumps({"id": 2, "verb": "echo", "say": "x" * 1_000_000}).encode() + b"\n")
+            answered.wait(10)
+            for line in connected.makefile("rb"):
+                reply = json.loads(line)
+                if reply.get("id") == 2:
+                    return len(reply["said"])
+            return None
+
+    answered = threading.Event()
+    reading = asyncio.create_task(in_thread(flood_ask_and_read))
+
+    await eventually(lambda: len(desk.clients) == 2)
+    assert desk.clients[0]._transport.get_write_buffer_size() > connection.BUFFER
+    answered.set()
+
+    assert await reading == 1_000_000
+
+
 async def test_client_that_asks_and_never_reads_is_cut_off(control, desk):
     def exchange():
         with raw(control) as connected:
