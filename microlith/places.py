@@ -9,14 +9,13 @@ from pathlib import PurePosixPath
 from urllib.parse import parse_qsl, urlencode
 
 DEFAULT_STORE = "sqlite:.microlith/events.db"
-VARIABLE = "MICROLITH_COMPONENT"
-"""Environment variable that names the components that run here, or the process that is meant."""
+_VARIABLE = "MICROLITH_COMPONENT"
 _SCHEMA = "microlith"
 
 
 def placed(environ: Mapping[str, str] = os.environ) -> list[str]:
     """Return the components that the environment wants run: MICROLITH_COMPONENT, with commas between them."""
-    return [name.strip() for name in environ.get(VARIABLE, "").split(",") if name.strip()]
+    return [name.strip() for name in environ.get(_VARIABLE, "").split(",") if name.strip()]
 
 
 def folder_name(runs: Collection[str]) -> str:

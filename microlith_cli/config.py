@@ -14,8 +14,6 @@ from typing import Any
 
 import tomli
 
-from microlith.transports import IN_PROCESS, SCHEMES
-from microlith.urls import masked
 from microlith_cli.errors import ConfigError, nearest
 
 VARIABLES = {
@@ -30,6 +28,9 @@ KEYS = tuple(VARIABLES.values())
 BUSES = "buses."
 TYPES = "buses.types."
 """What a setting begins with that says what carries one message type."""
+IN_PROCESS = "memory:"
+SCHEMES = ("memory", "rabbitmq", "rabbitmqs", "kafka", "kafkas")
+"""What the runtime knows, which a client of a running application does not import; a test holds them together."""
 DEFAULTS = {key: IN_PROCESS for key in KEYS if key.startswith(BUSES)} | {"otel": False}
 """What holds where nothing is set; the other settings have none, or the application's own."""
 
@@ -136,7 +137,7 @@ def _check(key: str, setting: Setting) -> None:
         _check_bus(key, setting)
     if key == "otel" and not _is_otel(setting.value):
         raise ConfigError(
-            f"otel is {masked(repr(setting.value))} (set by {setting.origin}); it is true, false, or the url of a receiver.",
+            f"otel is {_masked(repr(setting.value))} (set by {setting.origin}); it is true, false, or the url of a receiver.",
             hint='Such as otel = "http://localhost:4318".',
         )
 
@@ -150,7 +151,7 @@ def _check_bus(key: str, setting: Setting) -> None:
     close = nearest(scheme, SCHEMES) if scheme not in SCHEMES else scheme
     means = IN_PROCESS if close == "memory" else f"{close}://HOST/"
     raise ConfigError(
-        f"{key} is {masked(repr(url))} (set by {setting.origin}), which names no transport.",
+        f"{key} is {_masked(repr(url))} (set by {setting.origin}), which names no transport.",
         hint=f"Did you mean {means!r}?" if close else f"Write {IN_PROCESS!r}, or a url that begins with {_SHOWN}.",
     )
 
@@ -180,3 +181,9 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _masked(text: str) -> str:
+    from microlith.urls import masked  # noqa: PLC0415 (for errors only)
+
+    return masked(text)

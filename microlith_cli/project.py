@@ -8,6 +8,7 @@ Starts nothing.
 
 import importlib
 import importlib.util
+import os
 import re
 import sys
 import traceback
@@ -17,7 +18,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from microlith.places import folder_name, placed
 from microlith_cli.config import Config, read_config, read_toml
 from microlith_cli.errors import AppLoadError, ConfigError, NoProjectError, nearest
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from microlith import Microlith
 
 STATE = ".microlith"
+COMPONENT = "MICROLITH_COMPONENT"
+"""Environment variable that names the components of the process that is meant."""
 _APP = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -49,11 +51,11 @@ class Project:
         Raises:
             ConfigError: That variable holds what is no name of a component.
         """
-        names = placed()
+        names = meant()
         for name in names:
             if not name.isidentifier():
                 raise ConfigError(f"{name!r} is no name of a component.", hint="It is set by MICROLITH_COMPONENT.")
-        return self.root / STATE / folder_name(names) if names else self.root / STATE
+        return self.root / STATE / "_".join(sorted(names)) if names else self.root / STATE
 
     @property
     def app(self) -> str:
@@ -78,6 +80,14 @@ class Project:
         table = self.config.document.get("project")
         named = table.get("name") if isinstance(table, dict) else None
         return named if isinstance(named, str) else self.root.name
+
+
+def meant() -> list[str]:
+    """Return the components of the process that is meant; none for the one that runs all.
+
+    As `microlith.places.placed`, which a client of a running application does not import.
+    """
+    return [name.strip() for name in os.environ.get(COMPONENT, "").split(",") if name.strip()]
 
 
 def find_project(start: Path | None = None) -> Project:

@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
-from microlith.places import placed
 from microlith_cli.control.address import SOCKET
 from microlith_cli.control.client import attach
 from microlith_cli.errors import ConnectionLostError, NothingRunsError, RefusedError, UnknownNameError, UsageError
-from microlith_cli.project import Project, load_app
+from microlith_cli.project import Project, load_app, meant
 
 ANSWER_SECONDS = 30.0  # for what a running microlith knows without asking anybody
 
@@ -105,7 +104,7 @@ def open_session(
 def _attached(project: Project, say: Callable[[str], None]) -> Session | None:
     """Find what runs: the process that is meant, else the first one that runs some of the components."""
     attached = attach(project.state)
-    if attached is not None or placed():
+    if attached is not None or meant():
         return attached
     for folder in sorted(path.parent for path in project.state.glob(f"*/{SOCKET}")):
         if (attached := attach(folder)) is not None:

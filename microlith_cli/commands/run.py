@@ -9,10 +9,9 @@ from typing import Annotated
 
 import typer
 
-from microlith.places import VARIABLE
 from microlith_cli.console import plain
 from microlith_cli.console.run_screens import JsonScreen, LinesScreen
-from microlith_cli.project import find_project
+from microlith_cli.project import COMPONENT, find_project
 from microlith_cli.supervisor.interpreter import find_interpreter
 from microlith_cli.supervisor.running import Run
 
@@ -38,7 +37,7 @@ def command(
     Keys, at a terminal: r reloads, f asks for a filter, d sends the last message again, p pauses, e shows payloads whole, q quits.
     """
     if component:
-        os.environ[VARIABLE] = ",".join(component)  # for the worker, too
+        os.environ[COMPONENT] = ",".join(component)  # for the worker, too
     project = find_project()
     project.app  # noqa: B018 (says now, rather than from the worker, that nothing can be run)
     python = find_interpreter(project.root)
