@@ -21,6 +21,7 @@ class Partition:
         self.out: set[int] = set()
         self.settled: set[int] = set()
         self.handed_out: list[int] = []
+        self.high = START
 
     def take(self) -> None:
         offset = self.claim.next
@@ -28,7 +29,9 @@ class Partition:
         if self.claim.take_in(offset):
             assert offset not in self.settled, "handed out though it was settled"
             self.out.add(offset)
+            assert offset < self.claim.seen or offset not in self.handed_out, "handed out again without a word"
             self.handed_out.append(offset)
+            self.high = max(self.high, offset + 1)
         else:
             assert offset in self.settled, "passed over though it was not settled"
 
@@ -42,11 +45,14 @@ class Partition:
         self.claim.put_back(offset)
         self.claim.next = offset
         self.out = {one for one in self.out if one < offset}
+        self.handed_out = [one for one in self.handed_out if one < offset or one in self.settled]
 
     def give_up(self) -> None:
         """Somebody else of the group goes on where the commit says."""
         done, mark = self.claim.done, write_mark(self.claim.done, self.claim.settled)
-        self.claim = Claim(0, done, done)
+        untouched = self.claim.untouched
+        assert not untouched or not any(offset >= done for offset in self.handed_out), "it was touched"
+        self.claim = Claim(0, done, done if untouched else self.high)
         self.claim.remember(done, read_mark(done, mark))
         self.out.clear()
 

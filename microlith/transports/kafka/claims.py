@@ -45,6 +45,11 @@ class Claim:
         return bool(self._out)
 
     @property
+    def untouched(self) -> bool:
+        """Whether nothing from `done` on was ever handed out, by this process or by one before it."""
+        return not self._out and self.done >= self.seen
+
+    @property
     def ahead(self) -> int:
         """How many offsets are settled above one that is not."""
         return len(self.settled)

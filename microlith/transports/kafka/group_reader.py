@@ -174,7 +174,7 @@ class GroupReader(Reader):
         self._commit(
             consumer,
             [
-                self._progress(claim) if claim.out else TopicPartition(self.topic, number, claim.done, UNTOUCHED)
+                TopicPartition(self.topic, number, claim.done, UNTOUCHED) if claim.untouched else self._progress(claim)
                 for number, claim in mine.items()
                 if number in begun
             ],
