@@ -133,10 +133,21 @@ class Proxy:
 
     async def _listen(self, listener: socket.socket) -> None:
         with listener:
-            while True:
-                client, _ = await self._loop.sock_accept(listener)
-                self.counts.connections += 1
-                self._hold(self._connect(client))
+            comes = asyncio.Event()
+            self._loop.add_reader(listener, comes.set)
+            try:
+                while True:
+                    await comes.wait()
+                    comes.clear()
+                    # Not `sock_accept`: one that is cancelled just then loses the connection it has accepted.
+                    with suppress(BlockingIOError):
+                        client, _ = listener.accept()
+                        client.settimeout(0)
+                        self.counts.connections += 1
+                        self._sockets.add(client)
+                        self._hold(self._connect(client))
+            finally:
+                self._loop.remove_reader(listener)
 
     async def _connect(self, client: socket.socket) -> None:
         server = socket.socket()
