@@ -64,7 +64,7 @@ class BrokerAtKafka:
             found.append((to_parcel(message), reason_of(message)))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # others have a proxy on that port, too
 def proxy(kafka):
     with Proxy(kafka.proxied_port, port=kafka.proxy_port) as proxy:
         yield proxy
