@@ -46,7 +46,7 @@ class Peer:
                         connection.sendall(data)
                 self.ends.append("end")
                 connection.sendall(self.farewell)
-            except ConnectionResetError:
+            except (ConnectionResetError, BrokenPipeError):
                 self.ends.append("reset")
 
     def close(self) -> None:
