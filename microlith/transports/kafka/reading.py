@@ -42,6 +42,8 @@ _SETTINGS: Mapping[str, str | int | bool] = {
     "queued.min.messages": 2_000,
     "fetch.queue.backoff.ms": 20,
     "queued.max.messages.kbytes": 8 * 1024,
+    # What is fetched at one go is read before another partition's: small enough that none waits for long.
+    "max.partition.fetch.bytes": 256 * 1024,
 }
 
 
