@@ -30,8 +30,8 @@ _OPTIONS = (*_NUMBERS, *_FILES, "mechanism", "group_protocol")
 
 _CONNECTION: Mapping[str, str | int | bool] = {
     # A connection that has died without a word is noticed when an answer is this late.
-    "socket.timeout.ms": 4000,
-    "socket.connection.setup.timeout.ms": 4000,
+    "socket.timeout.ms": 3000,
+    "socket.connection.setup.timeout.ms": 3000,
     "socket.keepalive.enable": True,
     "socket.nagle.disable": True,
     "reconnect.backoff.ms": 50,
