@@ -8,7 +8,7 @@ Judges nothing: a record that is no CloudEvent becomes a parcel without attribut
 Source: CloudEvents, Kafka protocol binding 1.0.2, section 3.2.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from confluent_kafka import Message
 
@@ -26,6 +26,36 @@ _CONTENT_TYPE = "content-type"
 _KEY = "microlith_key"
 _REASON = "microlith_reason"
 _ORIGIN = "microlith_origin"
+_NO_ATTRIBUTE = ""
+
+
+class _HeaderNames(dict[str, str]):
+    """The header of each attribute, remembered: there are few, and each is needed for every parcel."""
+
+    def __missing__(self, attribute: str) -> str:
+        header = _CONTENT_TYPE if attribute == "datacontenttype" else _PREFIX + attribute
+        if len(self) < _REMEMBERED:
+            self[attribute] = header
+        return header
+
+
+class _AttributeNames(dict[str, str]):
+    """The same the other way round."""
+
+    def __missing__(self, header: str) -> str:
+        if header == _CONTENT_TYPE:
+            attribute = "datacontenttype"
+        else:
+            attribute = header.removeprefix(_PREFIX) if header.startswith(_PREFIX) else _NO_ATTRIBUTE
+        if len(self) < _REMEMBERED:
+            self[header] = attribute
+        return attribute
+
+
+_REMEMBERED = 200
+"""Names; strangers may send any number of them."""
+_header_of = _HeaderNames()
+_attribute_of = _AttributeNames()
 
 
 class Record(NamedTuple):
@@ -46,11 +76,7 @@ class Record(NamedTuple):
 
 def to_record(topic: str, parcel: Parcel, inbox: str | None = None) -> Record:
     """Make a record of a parcel, for a topic or for an inbox."""
-    attributes = parcel.attributes
-    headers: Headers = [
-        (_PREFIX + name, value.encode()) if name != "datacontenttype" else (_CONTENT_TYPE, value.encode())
-        for name, value in attributes.items()
-    ]
+    headers: Headers = [(_header_of[name], value.encode()) for name, value in parcel.attributes.items()]
     if inbox is None:
         return Record(topic, parcel.key.encode() or None, parcel.data, headers)
     if parcel.key:
@@ -71,14 +97,13 @@ def to_refused(topic: str, message: Message, reason: str) -> Record:
 def to_parcel(message: Message, *, of_inbox: bool = False) -> Parcel:
     """Read a parcel out of a record that has come."""
     headers = _headers(message)
+    as_bytes: Any = headers  # what is not is looked at below
     try:
-        attributes = {name[3:]: value.decode() for name, value in headers if name[:3] == _PREFIX}  # type: ignore[union-attr]  # what is no bytes is looked at below
+        attributes = {_attribute_of[name]: value.decode() for name, value in as_bytes}
     except (AttributeError, UnicodeDecodeError):
-        attributes = {name[3:]: _text(value) for name, value in headers if name[:3] == _PREFIX}
-    others = dict(headers)
-    if _CONTENT_TYPE in others:
-        attributes["datacontenttype"] = _text(others[_CONTENT_TYPE])
-    key = others.get(_KEY) if of_inbox else message.key()
+        attributes = {_attribute_of[name]: _text(value) for name, value in headers}
+    attributes.pop(_NO_ATTRIBUTE, None)
+    key = dict(headers).get(_KEY) if of_inbox else message.key()
     return Parcel(attributes, message.value() or b"", _text(key))
 
 

@@ -8,7 +8,6 @@ The commit carries a mark when nothing above it was ever handed out, so that the
 time; it takes the mark away before it hands out anything.
 """
 
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from logging import getLogger
@@ -82,11 +81,10 @@ class GroupReader(Reader):
                 found.append((claim, message, offset))
         return found
 
-    def tick(self, consumer: Consumer) -> None:
+    def tick(self, consumer: Consumer, now: float) -> None:
         """Commit what was settled meanwhile."""
         if self._failure is not None:
             raise self._failure
-        now = time.monotonic()
         if now < self._next_commit or self._commits_under_way or self.health.suspected:
             return
         self._next_commit = now + COMMIT_SECONDS

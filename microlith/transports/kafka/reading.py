@@ -23,6 +23,8 @@ from microlith.transports.protocol import Parcel
 _LOG = getLogger(__name__)
 _POLL_SECONDS = 0.1
 _ROOM_SECONDS = 0.01
+_LOOK_SECONDS = 0.05
+"""How often it is looked at whether a partition is to be held."""
 _PATIENCE_SECONDS = 1.0
 """How long the thread waits for room before it pauses partitions: to pause costs what was fetched ahead."""
 _MOST_AT_ONCE = 200
@@ -87,6 +89,7 @@ class Reader:
         self.ended = self._loop.create_future()
         # What follows belongs to the thread.
         self._awake = 0.0
+        self._next_look = 0.0
         self._full_since: float | None = None
         self._paused: frozenset[int] = frozenset()
         self._spare: list[Message] = []
@@ -129,8 +132,8 @@ class Reader:
         """Tell which of the messages that were read are ours, and of which claims."""
         raise NotImplementedError
 
-    def tick(self, consumer: Consumer) -> None:
-        """Do what is due. Called several times a second."""
+    def tick(self, consumer: Consumer, now: float) -> None:
+        """Do what is due, by a clock of its own. Called several times a second."""
 
     def held(self) -> frozenset[int]:
         """Tell which partitions are not to be read for now."""
@@ -193,25 +196,26 @@ class Reader:
             self.begin(consumer)
             self.stay_awake()
             while not self._over:
-                self._turn(consumer)
-                self.tick(consumer)
+                now = self._be_awake()
+                self._turn(consumer, now)
+                self.tick(consumer, now)
         finally:
             self.end(consumer)
 
-    def _turn(self, consumer: Consumer) -> None:
+    def _turn(self, consumer: Consumer, now: float) -> None:
         """Read what there is room for; where there is none, wait for it."""
-        self._be_awake()
-        room = self.intake.room
         if self._leaving:
             self._pause(consumer, self.assigned())
             consumer.poll(_POLL_SECONDS)
             return
+        room = self.intake.room
         if room > 0:
             self._full_since = None
-            self._pause(consumer, self.held())
+            if self._paused or now >= self._next_look:
+                self._next_look = now + _LOOK_SECONDS
+                self._pause(consumer, self.held())
             self._take(self._some(consumer, room))
             return
-        now = time.monotonic()
         if self._full_since is None:
             self._full_since = now
         if now - self._full_since > _PATIENCE_SECONDS:
@@ -232,12 +236,14 @@ class Reader:
             messages += consumer.consume(min(room - len(messages), _MOST_AT_ONCE), 0)
         return messages
 
-    def _be_awake(self) -> None:
-        """Make sure that the process was not stopped meanwhile."""
-        asleep = time.clock_gettime(_CLOCK) - self._awake
+    def _be_awake(self) -> float:
+        """Make sure that the process was not stopped meanwhile; return the time."""
+        now = time.clock_gettime(_CLOCK)
+        asleep = now - self._awake
         if asleep > ASLEEP_SECONDS:
             raise SleptError(f"the process was stopped for {asleep:.0f} s, and others may have its partitions by now")
-        self.stay_awake()
+        self._awake = now
+        return now
 
     def _take(self, messages: Sequence[Message]) -> None:
         read = []

@@ -35,7 +35,7 @@ _SETTINGS: Mapping[str, str | int | bool] = {
     "acks": "all",
     "partitioner": "murmur2_random",  # what clients in Java do, so that a key has one partition, whoever sends
     "message.timeout.ms": 0,  # never: whoever waits is told by `watch`, and may stop waiting
-    "request.timeout.ms": 4000,
+    "request.timeout.ms": 3000,
     "linger.ms": 1,
     "message.max.bytes": LARGEST_RECORD,
     "queue.buffering.max.messages": 20_000,
@@ -111,20 +111,15 @@ class Sender:
 
     async def send(self, records: Sequence[Record]) -> Failure | None:
         """Send records in order; return when all were taken, or with what became of the first that was not."""
-        while self._producer is None and not self._stopping:
+        producer = self._producer
+        while producer is None:
+            if self._stopping:
+                return Failure(0, "lost", "the transport was closed")
             self._renewed.clear()
             await self._renewed.wait()
-        if self._producer is None:
-            return Failure(0, "lost", "the transport was closed")
-        if not self._careful:
-            return await self._send(self._producer, records)
-        for place, record in enumerate(records):
-            failure = await self._send(self._producer, [record])
-            if failure is not None:
-                return failure._replace(place=place)
-        return None
-
-    async def _send(self, producer: Producer | None, records: Sequence[Record]) -> Failure | None:
+            producer = self._producer
+        if self._careful and len(records) > 1:
+            return await self._send_one_by_one(records)
         batch = _Batch(len(records), self._loop.create_future())
         for place, record in enumerate(records):
             while (failure := self._hand_over(producer, record, batch, place)) is _FULL:
@@ -139,9 +134,16 @@ class Sender:
             await asyncio.sleep(_FAILURE_PAUSE)
         return failure
 
-    def _hand_over(self, producer: Producer | None, record: Record, batch: _Batch, place: int) -> Failure | None:
+    async def _send_one_by_one(self, records: Sequence[Record]) -> Failure | None:
+        for place, record in enumerate(records):
+            failure = await self.send([record])
+            if failure is not None:
+                return failure._replace(place=place)
+        return None
+
+    def _hand_over(self, producer: Producer, record: Record, batch: _Batch, place: int) -> Failure | None:
         # What was handed over before it is lost with the producer; then this one must not overtake it.
-        if producer is None or producer is not self._producer or batch.failure is not None:
+        if producer is not self._producer or batch.failure is not None:
             return Failure(place, "lost", "the producer was made anew")
         topic, key, value, headers = record
         try:
@@ -154,7 +156,10 @@ class Sender:
 
     def _settle(self, reports: Sequence[tuple[_Batch, Failure | None]]) -> None:
         for batch, failure in reports:
-            batch.note(failure)
+            if failure is None and batch.left > 1:
+                batch.left -= 1
+            else:
+                batch.note(failure)
         waiting, self._waiting = self._waiting, []
         for room in waiting:
             if not room.done():

@@ -70,12 +70,20 @@ class KafkaTransport:
         """Send parcels; while the broker is away, this waits for it."""
         topology, sender = self._opened()
         records: list[Record] = []
+        too_large = None
         for index, (address, parcel) in enumerate(parcels):
             if len(parcel.data) > self.largest:
-                await self._send(sender, records)
-                raise ParcelRefusedError(index, f"{len(parcel.data)} bytes of data are more than {self.largest}")
+                problem = f"{len(parcel.data)} bytes of data are more than {self.largest}"
+                too_large = ParcelRefusedError(index, problem)
+                break
             records.append(_record(topology.app, address, parcel))
-        await self._send(sender, records)
+        failure = await sender.send(records) if records else None
+        if failure is not None:
+            if failure.outcome == "refused":
+                raise ParcelRefusedError(failure.place, failure.reason)
+            raise TransportUnavailableError(self.broker, failure.reason)
+        if too_large is not None:
+            raise too_large
 
     def subscribe(self, wanted: Subscribing, *, prefetch: int) -> AsyncIterator[Arriving]:
         """Yield what comes for a group."""
@@ -124,14 +132,6 @@ class KafkaTransport:
         if self._topology is None or self._sender is None or self._closed:
             raise TransportUnavailableError(self.broker, "the transport is not open")
         return self._topology, self._sender
-
-    async def _send(self, sender: Sender, records: Sequence[Record]) -> None:
-        failure = await sender.send(records) if records else None
-        if failure is None:
-            return
-        if failure.outcome == "refused":
-            raise ParcelRefusedError(failure.place, failure.reason)
-        raise TransportUnavailableError(self.broker, failure.reason)
 
     async def _arrivals(self, reader: Reader) -> AsyncIterator[Arriving]:
         if self._closed:
