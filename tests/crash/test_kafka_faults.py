@@ -21,8 +21,8 @@ from tests.servers.proxy import Proxy
 
 pytestmark = [pytest.mark.kafka, pytest.mark.crash, pytest.mark.slow]
 
-RESTARTS = int(os.environ.get("MICROLITH_RESTARTS", "2"))
-CUTS = int(os.environ.get("MICROLITH_CUTS", "20"))
+RESTARTS = int(os.environ.get("MICROLITH_RESTARTS", "1"))
+CUTS = int(os.environ.get("MICROLITH_CUTS", "12"))
 OPTIONS = "partitions=3&inbox_partitions=1"
 SILENT = 12.0
 """Seconds after which traffic goes on at the latest over a connection that broke without a word."""

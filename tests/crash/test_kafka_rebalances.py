@@ -21,7 +21,7 @@ from tests.eventually import eventually
 
 pytestmark = [pytest.mark.kafka, pytest.mark.crash, pytest.mark.slow]
 
-CHANGES = int(os.environ.get("MICROLITH_MEMBERS", "20"))
+CHANGES = int(os.environ.get("MICROLITH_MEMBERS", "10"))
 HANDLING = Subscribing(Topic("command", "stock"), "stock")
 PARTITIONS = 6
 KEYS = [

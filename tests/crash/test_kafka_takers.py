@@ -109,7 +109,7 @@ async def kill_one_after_the_other(kafka, app, tmp_path, kills, *how):
 
 
 async def test_killed_taker_loses_nothing_and_the_next_knows_what_may_have_been_done(kafka, kafka_prefix, tmp_path):
-    kills = 3
+    kills = 2
 
     again = await kill_one_after_the_other(kafka, kafka_prefix.rstrip("."), tmp_path, kills)
 
@@ -118,7 +118,7 @@ async def test_killed_taker_loses_nothing_and_the_next_knows_what_may_have_been_
 
 async def test_the_same_check_catches_a_mark_that_says_too_much(kafka, kafka_prefix, tmp_path):
     with pytest.raises(AssertionError, match="without a word"):
-        await kill_one_after_the_other(kafka, kafka_prefix.rstrip("."), tmp_path, 3, "careless")
+        await kill_one_after_the_other(kafka, kafka_prefix.rstrip("."), tmp_path, 2, "careless")
 
 
 async def test_taker_that_was_stopped_hands_out_nothing_that_others_have_done_since(kafka, kafka_prefix, tmp_path):
