@@ -55,7 +55,7 @@ def test_connections_and_threads_are_seen_and_named(tmp_path: Path):
     )
 
     assert "4 passed, 2 errors" in ended.stdout
-    assert "test_leaving.py::test_connection_that_is_left_open\n" in ended.stdout
+    assert "test_leaving.py::test_connection_that_is_left_open" in ended.stdout
     assert f"a connection to SQLite, opened at\n  {file}:11\n" in ended.stdout
-    assert "test_leaving.py::test_thread_that_is_left\n" in ended.stdout
+    assert "test_leaving.py::test_thread_that_is_left" in ended.stdout
     assert "the thread 'forgotten'\n" in ended.stdout
