@@ -6,7 +6,7 @@ The budgets themselves are measured by `python -m benchmarks`, on a quiet machin
 import asyncio
 import gc
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
@@ -21,6 +21,15 @@ pytestmark = pytest.mark.timeout(300)
 
 LEAST_ROUNDS, MOST_ROUNDS = 3, 25
 """A quiet machine reaches each floor in the first few; a busy one takes more. What has become slow never does."""
+
+
+@pytest.fixture(autouse=True)
+def fresh_heap() -> Iterator[None]:
+    """Keep what the tests before have left out of the collector's sight: it would look through it in each round."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def keeps(ours: Callable[[], float], limit: Callable[[], float], floor: float) -> None:
