@@ -4,13 +4,14 @@ It sends a command that is handled, and reads the events that come of it.
 """
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import aio_pika
 import pytest
-from cloudevents.core.bindings import rabbitmq
+from cloudevents.core.bindings import kafka, rabbitmq
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
+from confluent_kafka import Consumer, Producer
 
 from tests.unit.transports.agency import agency
 
@@ -49,17 +50,67 @@ class RabbitMQPeer:
         return rabbitmq.from_binary(packed, JSONFormat())
 
 
-@pytest.mark.rabbitmq
-async def test_stranger_sends_a_command_and_reads_the_events_over_rabbitmq(rabbitmq_url):
-    async with agency(rabbitmq_url), RabbitMQPeer.connected(rabbitmq_url) as peer:
-        await peer.send(COMMAND)
+class KafkaPeer:
+    """Speaks Kafka's protocol by confluent-kafka."""
 
-        async with asyncio.timeout(20):
-            booked, paid = await peer.read(), await peer.read()
+    def __init__(self, app, producer, consumer):
+        self._app = app
+        self._producer = producer
+        self._consumer = consumer
 
-    assert (booked.get_type(), booked.get_data()) == ("BookedEvent", {"trip": "rome", "price": 7})
-    assert (paid.get_type(), paid.get_data()) == ("PaidEvent", {"trip": "rome"})
-    assert {event.get_extension("correlationid") for event in (booked, paid)} == {"stranger-1"}
+    @classmethod
+    @contextmanager
+    def connected(cls, bootstrap, app):
+        producer = Producer({"bootstrap.servers": bootstrap})
+        consumer = Consumer(
+            {"bootstrap.servers": bootstrap, "group.id": f"{app}.stranger", "auto.offset.reset": "earliest"}
+        )
+        consumer.subscribe([f"{app}.events.booking", f"{app}.events.paying"])
+        try:
+            yield cls(app, producer, consumer)
+        finally:
+            consumer.close()
+            producer.flush(10)
+
+    async def send(self, event):
+        packed = kafka.to_binary(event, JSONFormat())
+        self._producer.produce(
+            f"{self._app}.commands.booking.book", packed.value, packed.key, headers=list(packed.headers.items())
+        )
+        assert await asyncio.to_thread(self._producer.flush, 20) == 0
+
+    async def read(self):
+        while (message := await asyncio.to_thread(self._consumer.poll, 0.2)) is None or message.error() is not None:
+            pass
+        packed = kafka.KafkaMessage(dict(message.headers()), message.key(), message.value())
+        return kafka.from_binary(packed, JSONFormat())
+
+
+@pytest.fixture(params=[pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("rabbitmq", "kafka")])
+async def peer(request):
+    """Start the agency over a broker, and a stranger at the same broker."""
+    if request.param == "rabbitmq":
+        url = request.getfixturevalue("rabbitmq_url")
+        async with agency(url), RabbitMQPeer.connected(url) as stranger:
+            yield stranger
+    else:
+        name = request.getfixturevalue("kafka_prefix").removesuffix(".")
+        broker = request.getfixturevalue("kafka")
+        async with agency(broker.url, name=name):
+            with KafkaPeer.connected(broker.bootstrap, name) as stranger:
+                yield stranger
+
+
+async def test_stranger_sends_a_command_and_reads_the_events(peer):
+    await peer.send(COMMAND)
+
+    async with asyncio.timeout(40):
+        events = {event.get_type(): event for event in (await peer.read(), await peer.read())}
+
+    booked, paid = events["BookedEvent"], events["PaidEvent"]
+    assert booked.get_data() == {"trip": "rome", "price": 7}
+    assert paid.get_data() == {"trip": "rome"}
+    assert {event.get_extension("correlationid") for event in events.values()} == {"stranger-1"}
     assert booked.get_extension("causationid") == "stranger-1"
-    assert booked.get_source() == "/agency/booking"
+    assert booked.get_source().endswith("/booking")
     assert booked.get_time() is not None

@@ -35,27 +35,37 @@ __all__ = [
 ]
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(("rabbitmq_url", "memory:"), marks=pytest.mark.rabbitmq, id="rabbitmq-memory"),
-        pytest.param(("rabbitmq_url", "sqlite:events.db"), marks=pytest.mark.rabbitmq, id="rabbitmq-sqlite"),
-        pytest.param(
-            ("rabbitmq_url", "postgres_url"),
-            marks=(pytest.mark.rabbitmq, pytest.mark.postgres),
-            id="rabbitmq-postgres",
-        ),
-    ]
-)
-async def processes(request, tmp_path):
+BROKERS = ("rabbitmq", "kafka")
+STORES = ("memory", "sqlite", "postgres")
+
+
+@pytest.fixture(params=[pytest.param(name, marks=getattr(pytest.mark, name)) for name in BROKERS])
+def broker(request):
+    """Give a broker's url, and a name for the application that nobody else has there."""
+    if request.param == "rabbitmq":
+        return request.getfixturevalue("rabbitmq_url"), "agency"  # on a virtual host of its own
+    prefix = request.getfixturevalue("kafka_prefix")
+    return request.getfixturevalue("kafka").url + "?partitions=2&inbox_partitions=4", prefix.removesuffix(".")
+
+
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.postgres] * (name == "postgres")) for name in STORES])
+def store(request):
+    """Give a store's url; one of files is beside each process, one of a server has a schema for each."""
+    if request.param == "postgres":
+        return request.getfixturevalue("postgres_url")
+    return {"memory": "memory:", "sqlite": "sqlite:events.db"}[request.param]
+
+
+@pytest.fixture
+async def processes(broker, store, tmp_path):
     """Start processes of the agency on one broker, each with a store of its own."""
-    fixture, store = request.param
-    url = request.getfixturevalue(fixture)
-    store = request.getfixturevalue(store) if store.endswith("_url") else store
+    url, name = broker
     async with AsyncExitStack() as stack:
 
         async def start(*components, **options):
             apps = [
-                agency(url, *([names] if names else ()), store=store, root=tmp_path, **options) for names in components
+                agency(url, *([names] if names else ()), store=store, root=tmp_path, name=name, **options)
+                for names in components
             ]
             return [await stack.enter_async_context(app) for app in apps]
 
