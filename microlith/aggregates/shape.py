@@ -19,7 +19,7 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import to_json
 
 from microlith.messages import Event
-from microlith.serialization import in_clear
+from microlith.secrecy import in_clear
 
 S = TypeVar("S")
 

@@ -21,7 +21,8 @@ from microlith.messages import Message
 from microlith.privacy.keys import KeyRing
 from microlith.privacy.marking import MARK, Fields, personal_fields
 from microlith.projections import ExternalProjection
-from microlith.serialization import MessageTypes, reveal
+from microlith.secrecy import reveal
+from microlith.serialization import MessageTypes
 from microlith.tracing.log import remove_trace_log
 
 _PAGE = 500

@@ -34,7 +34,7 @@ from microlith.ids import new_id
 from microlith.messages import Message
 from microlith.middleware import dispatched_through
 from microlith.payloads import scrub
-from microlith.serialization import hidden_values
+from microlith.secrecy import hidden_values
 
 logger = logging.getLogger("microlith.handlers")
 

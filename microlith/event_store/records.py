@@ -19,7 +19,8 @@ from microlith.event_store.protocol import RecordedEvent
 from microlith.messages import Message
 from microlith.payloads import scrub
 from microlith.privacy.keys import MissingKeyError
-from microlith.serialization import MessageTypes, hidden_values
+from microlith.secrecy import hidden_values
+from microlith.serialization import MessageTypes
 
 MICROSECONDS = 1_000_000
 LATEST = 253_402_300_799  # the end of the year 9999, the last a calendar can show

@@ -17,7 +17,7 @@ from microlith.errors import text_of
 from microlith.messages import Message
 from microlith.middleware import Middleware, Proceed
 from microlith.payloads import scrub
-from microlith.serialization import hidden_values, shown_fields
+from microlith.secrecy import hidden_values, shown_fields
 
 _LONGEST = 500
 """Characters of an error's text."""

@@ -26,7 +26,7 @@ from microlith.errors import text_of
 from microlith.messages import Message, Response
 from microlith.middleware import Middleware, Proceed
 from microlith.payloads import scrub
-from microlith.serialization import hidden_values
+from microlith.secrecy import hidden_values
 
 SCHEMA = "https://opentelemetry.io/schemas/1.37.0"
 """The version of the semantic conventions that the names are from."""

@@ -16,7 +16,8 @@ from microlith.errors import PayloadError, text_of
 from microlith.messages import Message
 from microlith.middleware import Middleware
 from microlith.payloads import scrub
-from microlith.serialization import hidden_values, payload_error, reveal
+from microlith.secrecy import hidden_values, reveal
+from microlith.serialization import payload_error
 
 Check = Callable[[Any], object]
 """Takes a message; raises ValueError, with the reason as its text, to refuse it. What it returns does not matter."""

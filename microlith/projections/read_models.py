@@ -9,7 +9,7 @@ from pydantic_core import to_json
 
 from microlith.errors import WiringError
 from microlith.event_store.tables import Column, Key, RowReader, RowWriter, TableSpec
-from microlith.serialization import may_hold_secrets, reveal
+from microlith.secrecy import may_hold_secrets, reveal
 
 _MOST = 1_000_000
 

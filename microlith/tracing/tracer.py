@@ -22,7 +22,8 @@ from microlith.context import Handling
 from microlith.envelope import Envelope
 from microlith.errors import text_of
 from microlith.payloads import scrub
-from microlith.serialization import MessageTypes, hidden_values
+from microlith.secrecy import hidden_values
+from microlith.serialization import MessageTypes
 
 Fact = dict[str, Any]
 logger = logging.getLogger("microlith")

@@ -18,7 +18,8 @@ from pydantic_core import from_json
 from microlith.event_store.protocol import RecordedEvent
 from microlith.ids import matches, short_id
 from microlith.privacy.marking import MARK, SEALED
-from microlith.serialization import MessageTypes, reveal
+from microlith.secrecy import reveal
+from microlith.serialization import MessageTypes
 from microlith_cli.errors import DONE, AmbiguousIdError, ToolError, UsageError
 from microlith_cli.event_log.lines import EventLines
 from microlith_cli.filtering import compile_filter

@@ -17,7 +17,8 @@ from microlith.errors import MicrolithError
 from microlith.event_store.protocol import RecordedEvent
 from microlith.payloads import MASK, redact
 from microlith.privacy.marking import MARK, SEALED
-from microlith.serialization import MessageTypes, shown_fields
+from microlith.secrecy import shown_fields
+from microlith.serialization import MessageTypes
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _quoted = encode_basestring_ascii

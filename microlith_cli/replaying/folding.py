@@ -21,7 +21,8 @@ from microlith.messages import Message
 from microlith.payloads import MASK, redact, scrub
 from microlith.privacy.marking import personal_fields
 from microlith.processes import ProcessType
-from microlith.serialization import MessageTypes, hidden_values, in_clear
+from microlith.secrecy import hidden_values, in_clear
+from microlith.serialization import MessageTypes
 from microlith_cli.causation.comparing import ABSENT
 from microlith_cli.errors import ToolError, UsageError, nearest
 from microlith_cli.project import describe_failure

@@ -5,7 +5,7 @@ from typing import Any
 
 from microlith.errors import UnknownTypeError
 from microlith.event_store.protocol import EventStore, RecordedEvent
-from microlith.serialization import reveal
+from microlith.secrecy import reveal
 from tests.corpus.shapes import today
 
 HANDLERS = ("prices.reprice", "prices.cut", "notes.read_note")

@@ -10,7 +10,7 @@ from microlith import Component, Event, Microlith, ReadModel, Table, correlated
 from microlith.event_store.memory import MemoryEventStore
 from microlith.event_store.protocol import EventStore, Unit
 from microlith.event_store.sqlite import SQLiteEventStore
-from microlith.serialization import reveal
+from microlith.secrecy import reveal
 from tests.properties.examples import TIMEOUT, Loop, scratch, share
 
 pytestmark = pytest.mark.timeout(TIMEOUT)

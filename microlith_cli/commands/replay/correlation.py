@@ -15,7 +15,7 @@ import typer
 from microlith import Microlith
 from microlith.application.microlith import IN_MEMORY
 from microlith.event_store.event_copy import EventCopy
-from microlith.serialization import reveal
+from microlith.secrecy import reveal
 from microlith.tracing.finding import find_correlation
 from microlith.tracing.log import read_facts
 from microlith_cli.causation import Fact, build_tree, kind_of

@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field, SecretStr
 from microlith import Command
 from microlith.errors import AmbiguousTypeError, PayloadError, UnknownTypeError, UnsafePayloadError
 from microlith.payloads import MAX_BYTES, MAX_DEPTH, PayloadRefused, load_payload, redact, scrub
-from microlith.serialization import MessageTypes, secret_values, shown_fields
+from microlith.secrecy import secret_values, shown_fields
+from microlith.serialization import MessageTypes
 
 
 class Card(BaseModel):

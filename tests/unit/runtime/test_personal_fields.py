@@ -12,7 +12,8 @@ from microlith.errors import PayloadError, UnsafePayloadError
 from microlith.payloads import scrub
 from microlith.privacy.keys import REMEMBERED, KeyRing, KeysClosedError, KeysInMemory, MissingKeyError
 from microlith.privacy.marking import PersonalFieldError, personal_fields
-from microlith.serialization import MessageTypes, hidden_values, shown_fields
+from microlith.secrecy import hidden_values, shown_fields
+from microlith.serialization import MessageTypes
 
 
 class Registered(Event):
