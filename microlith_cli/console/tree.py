@@ -167,7 +167,9 @@ class _Drawing:
             case Handling() as handling:
                 yield from self._handling(handling, item, below=below)
             case _Fold(messages=messages):
-                told = f"{self._ink.mark('more')} {len(messages):,} more {one_line(messages[0].type)}, all ok"
+                waiting = sum(message.waiting > 0 for message in messages)
+                outcome = f"{waiting:,} not finished yet" if waiting else "all ok"
+                told = f"{self._ink.mark('more')} {len(messages):,} more {one_line(messages[0].type)}, {outcome}"
                 yield self._row([(item.lead, "dim"), (f" {told}", "dim")])
             case _Gap(cause=cause):
                 told = f"message {one_line(cause[-8:])} is not in the trace log" if cause else "cause unknown"
@@ -264,13 +266,17 @@ def _remark(message: Message) -> str:
 
 
 def _telling(tree: Tree) -> set[str]:
-    """The ids of messages that lead to something which did not go well; never folded."""
+    """The ids of messages that did not go well, or lead to some that did not or are not finished; never folded."""
     above: dict[str, str] = {}
     bad: list[str] = []
     for message in tree.walk():
         above.update((child.id, message.id) for child in message.children())
-        if message.waiting or any(handling.outcome != "ok" for handling in message.handlings):
+        if any(handling.outcome != "ok" for handling in message.handlings):
             bad.append(message.id)
+        elif (
+            message.waiting and message.id in above
+        ):  # it may be folded, there can be thousands; what it hangs on may not
+            bad.append(above[message.id])
     telling: set[str] = set()
     for identifier in bad:
         at: str | None = identifier

@@ -162,7 +162,7 @@ class _Exchange:
         self._facts: CorrelationFacts | None = None
         if asked.trace or asked.quiet_for or (self._refused and not self._needed):
             show = (lambda fact: reply({"fact": fact})) if asked.trace else None
-            self._facts = CorrelationFacts(app, asked.envelope, show)
+            self._facts = CorrelationFacts(app, asked.envelope, show, begun=asked.begun)
 
     @property
     def _is_later(self) -> bool:
@@ -194,7 +194,7 @@ class _Exchange:
                 code = await self._met()
                 if code == DONE and self._asked.quiet_for and self._facts is not None:
                     return await self._quiet(self._facts)
-            elif self._facts is None or self._asked.begun:
+            elif self._facts is None:
                 code = DONE
             else:
                 return await self._quiet(self._facts)
@@ -247,6 +247,7 @@ class _Exchange:
             self._matched(refused.result())
             return {"end": True, "exit": SAID_NO}
         if is_quiet:
+            quiet.result()
             return {"end": True, "exit": DONE, **({"exit": SAID_NO, "error": facts.failure} if facts.failure else {})}
         running = self._app.running().get(self._asked.envelope.correlation_id, [])
         names = ", ".join(sorted({str(entry["handler"]) for entry in running})) or "handlers that wait their turn"

@@ -113,7 +113,7 @@ def _follow(replies: Iterator[dict[str, Any]], wish: Wish, mode: str, *, waits: 
                 if growth is not None:
                     growth.begin()
             elif "fact" in reply:
-                wish.facts.append(reply["fact"])
+                wish.facts.add(reply["fact"])
             elif "running" in reply:
                 running = reply["running"]
             elif "matched" in reply:
@@ -150,6 +150,14 @@ def _show(message: Mapping[str, Any]) -> None:
         plain.out(blocks.message_block(message))
 
 
+def _say_left_out(wish: Wish) -> None:
+    if wish.facts.left_out:
+        plain.say(
+            f"the tree is not whole: there was no room for {wish.facts.left_out:,} more facts, "
+            "and what looks unfinished may have ended in one of them"
+        )
+
+
 def _end(reply: Mapping[str, Any], wish: Wish, running: list[Mapping[str, Any]], growth: "Growth | None") -> int:
     code = int(reply.get("exit", SAID_NO if "error" in reply else DONE))
     if growth is not None:
@@ -161,9 +169,11 @@ def _end(reply: Mapping[str, Any], wish: Wish, running: list[Mapping[str, Any]],
 
         for tree in build_growing(known_facts(wish.facts, running)):
             show_tree(tree, sys.stderr)
+        _say_left_out(wish)
     elif growth is not None and growth.was_drawn:
         growth.take(wish.facts, running, at_once=True)
         growth.forget()
+        _say_left_out(wish)
     if "error" not in reply:
         return code
     error = dict(reply["error"])

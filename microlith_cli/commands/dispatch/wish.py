@@ -1,10 +1,10 @@
 """What the command line of `dispatch` asks for, but for the payload."""
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from microlith_cli.commands.dispatch.kept import KeptFacts
 from microlith_cli.errors import UsageError
 from microlith_cli.headers import read_headers
 from microlith_cli.options import A_CENTURY, Options, seconds
@@ -18,7 +18,6 @@ VALUED = (
 SWITCHES = ("--all", "--edit", "--once", "--attach", "--reveal", "--json", "--help")
 TIMEOUT = 5.0  # seconds
 GRACE = 10.0  # seconds beyond the timeout, in which a running microlith must have said so
-KEPT_FACTS = 2000  # for the tree of what did happen
 CONCURRENCY = 8
 MOST_AT_ONCE = 64
 """As many requests of one client as a running microlith takes at a time."""
@@ -56,7 +55,7 @@ class Wish:
     after: float | None = None
     at: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
-    facts: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT_FACTS))
+    facts: KeptFacts = field(default_factory=KeptFacts)
 
     @property
     def waits(self) -> bool:

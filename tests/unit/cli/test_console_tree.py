@@ -227,6 +227,21 @@ def fan_out(count):
     return story
 
 
+def test_many_messages_that_nobody_has_handled_yet_are_folded_and_what_they_hang_on_is_not():
+    story = Story()
+    start = story.message("StartCommand")
+    middle = [story.message("StepCommand", cause=start, at=n) for n in range(20)]
+    story.handled(start, "a.start", sent=tuple(middle))
+    for number, step in enumerate(middle):
+        sent = [story.message("CountCommand", cause=step, at=n) for n in range(20)] if number == 11 else []
+        story.handled(step, "a.step", sent=tuple(sent))
+
+    shown = drawn(story)
+
+    assert "⋮ 16 more StepCommand, all ok" in shown
+    assert "⋮ 17 more CountCommand, 17 not finished yet" in shown
+
+
 def test_many_messages_of_one_type_are_folded_but_never_a_failure():
     shown = drawn(fan_out(1000))
 
