@@ -10,12 +10,13 @@ Connects to nothing; see `connecting`.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 from microlith.errors import MicrolithError, WiringError, nearest
 from microlith.serialization import MessageType, MessageTypes
 from microlith.transports import IN_PROCESS
+from microlith.urls import masked
 
 BUSES = ("command", "query", "event")
 _TYPE = "types."
@@ -32,6 +33,7 @@ class Carriers:
 
     Attributes:
         urls: The urls of all transports, each once.
+        names: What each of them is known by in the store, by its url: where the broker is, without login and options.
         inbox: Url of the transport that processes hear each other by; None when there is none.
     """
 
@@ -45,6 +47,7 @@ class Carriers:
         self._of_type = dict(_named(buses, types))
         used = [*self._of_bus.values(), *self._of_type.values()]
         self.urls = list(dict.fromkeys(url for url in used if url != IN_PROCESS))
+        self.names = _named_apart(self.urls)
         self.inbox = self.urls[0] if self.urls else None
 
     def of(self, entry: MessageType) -> str | None:
@@ -95,6 +98,20 @@ def filled_in(buses: Mapping[str, str], environ: Mapping[str, str] = os.environ)
         return _VARIABLE.sub(lambda match: quote(value(match), safe=""), url[:end]) + _VARIABLE.sub(value, url[end:])
 
     return {bus: filled(bus, url) for bus, url in buses.items()}
+
+
+def _named_apart(urls: Sequence[str]) -> dict[str, str]:
+    """Name each url so that its name stays when others are added, or its password changes; no two share one."""
+    places = {
+        url: _LOGIN.sub(lambda login: f"{login[0].partition('://')[0]}://", url).partition("?")[0] for url in urls
+    }
+    names: dict[str, str] = {}
+    for url, place in places.items():
+        name = place if list(places.values()).count(place) == 1 else masked(url)
+        while name in names.values():
+            name += "'"
+        names[url] = name
+    return names
 
 
 def _named(buses: Mapping[str, str], types: MessageTypes) -> list[tuple[type, str]]:

@@ -17,7 +17,7 @@ from microlith.application.carriers import Carriers
 from microlith.application.wiring import Wiring
 from microlith.delivery import Delivery, HandlerCompletion, Route
 from microlith.delivery.arriving import Arrivals
-from microlith.delivery.outbox import EventOutbox, Outbox
+from microlith.delivery.outbox import EVENTS, EventOutbox, Outbox
 from microlith.delivery.replies import InboxReplies
 from microlith.handlers.declared import HandlerSpec
 from microlith.ids import new_id, short_id
@@ -54,6 +54,7 @@ class Connections:
             if not issubclass(message, Event)
         }
         self._transports: dict[str, Transport] = {}
+        self._checkpoints: dict[str, int] = {}
         self._taking: list[asyncio.Task[None]] = []
         self._post = Post(wiring.types, app, self.process, None if self.inbox is None else self.inbox.name)
 
@@ -145,6 +146,15 @@ class Connections:
             for message in spec.messages:
                 delivery.routes.of(message).elsewhere = spec.name
 
+    async def find_checkpoints(self, delivery: Delivery, head: int) -> None:
+        """Find out up to where events were sent over each transport; before any handler can append one.
+
+        An outbox that is new, as when a broker was added or moved, passes over nothing that another had yet to send.
+        """
+        names = {self._outbox_of(url) for url in self._transports if self._sends_events(url)}
+        if names:
+            self._checkpoints = await delivery.store.carry_on(EVENTS, names, start=head)
+
     async def start(self, delivery: Delivery, spawn: Spawn) -> None:
         """Begin to send events, to tell and to hear, and to take what comes."""
         takes = [wanted for url in self._transports for wanted in self._topology(url).takes]
@@ -155,7 +165,11 @@ class Connections:
             if url == self._carriers.inbox and self.inbox is not None:
                 delivery.replies = replies = InboxReplies(transport, self._post)
                 spawn(replies.run(), "microlith replies")
-            await self._send_events(url, transport, delivery, replies, spawn)
+            if self._sends_events(url):
+                name = self._outbox_of(url)
+                outbox = EventOutbox(name, delivery, transport, self._post, self._carries(url), replies)
+                outbox.start(self._checkpoints[name], await delivery.store.head(), spawn)
+                delivery.outboxes.append(outbox)
             topology = self._topology(url)
             arrivals = Arrivals(delivery, transport, self._post, recorded)
             if topology.inbox is not None:
@@ -181,20 +195,18 @@ class Connections:
                 logger.exception("%s was not closed properly.", transport.broker)
         self._transports = {}
 
-    async def _send_events(
-        self, url: str, transport: Transport, delivery: Delivery, replies: InboxReplies | None, spawn: Spawn
-    ) -> None:
-        carried = {entry.cls for entry, carrier in self._carried() if entry.kind == "event" and carrier == url}
+    def _outbox_of(self, url: str) -> str:
+        return f"{EVENTS}@{self._carriers.names[url]}"
 
-        def carries(route: Route) -> bool:
-            return route.entry.cls in carried
+    def _events_of(self, url: str) -> set[type]:
+        return {entry.cls for entry, carrier in self._carried() if entry.kind == "event" and carrier == url}
 
-        if carried or replies is not None:
-            scheme = url.partition(":")[0]
-            name = "events" if len(self._carriers.urls) == 1 else f"events_{scheme}"
-            outbox = EventOutbox(name, delivery, transport, self._post, carries, replies)
-            await outbox.start(spawn)
-            delivery.outboxes.append(outbox)
+    def _sends_events(self, url: str) -> bool:
+        return url == self._carriers.inbox or bool(self._events_of(url))
+
+    def _carries(self, url: str) -> Callable[[Route], bool]:
+        carried = self._events_of(url)
+        return lambda route: route.entry.cls in carried
 
     def _take(self, spawn: Spawn, work: Coroutine[Any, Any, None], name: str) -> None:
         self._taking.append(spawn(work, f"microlith takes {name}"))

@@ -85,6 +85,7 @@ class Serving:
         await load_pending(delivery)
         await delivery.retrying.load()
         head = await delivery.store.head()
+        await self._connections.find_checkpoints(delivery, head)
         for lane in delivery.routes.lanes():
             if lane.spec.message.__kind__ == "event" and lane.durable:
                 await position_lane(delivery, lane, head)

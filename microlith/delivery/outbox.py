@@ -19,7 +19,7 @@ from microlith.delivery.delivery import Delivery
 from microlith.delivery.replies import InboxReplies
 from microlith.delivery.routes import Route
 from microlith.envelope import ORIGIN, Envelope
-from microlith.errors import MicrolithError, StoreError
+from microlith.errors import CorruptionError, MicrolithError, StoreError
 from microlith.event_store.protocol import RecordedEvent, Settlement, Unit
 from microlith.handlers.declared import HandlerSpec
 from microlith.handlers.lanes import Completion, Lane, Slot
@@ -31,6 +31,8 @@ logger = logging.getLogger("microlith.transports")
 COMPONENT = "outbox"
 """What outboxes are named by, as handlers are by their component: "outbox.auth", "outbox.events"."""
 _BATCH = 500
+EVENTS = f"{COMPONENT}.events"
+"""What the names of all checkpoints of outboxes of events begin with. Older stores have no more than this, or a scheme behind it."""
 _PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds between two tries to send what a broker did not take; the last one is repeated."""
 
@@ -208,7 +210,7 @@ class EventOutbox:
         carries: Callable[[Route], bool],
         replies: InboxReplies | None,
     ) -> None:
-        self.name = f"{COMPONENT}.{name}"
+        self.name = name
         self.last_seen = -1
         self._delivery = delivery
         self._largest = transport.largest
@@ -225,50 +227,68 @@ class EventOutbox:
         safe = self._sender.away and self._delivery.store.durability != "memory"
         return self.last_seen < max(self._head, self._delivery.leaving) and not safe
 
-    async def start(self, spawn: Spawn) -> None:
-        """Find the checkpoint, then follow the log. A new outbox begins with what comes next."""
-        store = self._delivery.store
-        self._head = await store.head()
-        self.last_seen, _ = await store.checkpoint(self.name, start=self._head)
-        store.watch(self._grown.set)
+    def start(self, checkpoint: int, head: int, spawn: Spawn) -> None:
+        """Follow the log behind a checkpoint, up to the head and on."""
+        self.last_seen, self._head = checkpoint, head
+        self._delivery.store.watch(self._grown.set)
         spawn(self._run(), f"microlith {self.name}")
 
     async def _run(self) -> None:
         store = self._delivery.store
+        failed = 0
         while True:
             self._grown.clear()
-            self._head = await store.head()
             try:
+                self._head = await store.head()
                 while self.last_seen < self._head:
                     await self._page(await store.read_all(after=self.last_seen, limit=_BATCH))
-            except StoreError as error:
+                    failed = 0
+            except CorruptionError as error:  # nothing may leave from behind it, and it does not go away by itself
                 logger.critical("%s sends no more events: after position %d, %s", self.name, self.last_seen, error)
                 return
-            await self._grown.wait()
+            except StoreError as error:  # its database is away, or short of something: both can be mended
+                if not failed:
+                    logger.warning("%s waits after position %d: %s", self.name, self.last_seen, error)
+                await asyncio.sleep(_PAUSES[min(failed, len(_PAUSES) - 1)])
+                failed += 1
+            else:
+                await self._grown.wait()
 
     async def _page(self, events: Sequence[RecordedEvent]) -> None:
         parcels: list[Addressed] = []
-        leaving: list[tuple[RecordedEvent, float]] = []
+        of: list[RecordedEvent] = []
+        failed: dict[int, Exception] = {}
+        began = monotonic()
         for event in events:
             try:
-                parcels += self._parcels(event, leaving)
+                packed = self._parcels(event)
+            except StoreError:  # the event is as it should be, and what is needed to read it may come back
+                raise
             except MicrolithError as error:
                 logger.error("Event %d, a %s, is not sent: %s", event.position, event.type, error)  # noqa: TRY400
-        while parcels:
+                continue
+            parcels += packed
+            of += [event] * len(packed)
+        done = 0
+        while done < len(parcels):
             try:
-                await self._sender.send(parcels)
+                await self._sender.send(parcels[done:])
             except ParcelRefusedError as refused:
-                logger.error("An event was not sent: %s", refused)  # noqa: TRY400
-                parcels = parcels[refused.index + 1 :]
+                done += refused.index + 1
+                event = of[done - 1]
+                logger.error("Event %d, a %s, was not sent: %s", event.position, event.type, refused)  # noqa: TRY400
+                if isinstance(parcels[done - 1][0], Topic):
+                    failed[event.position] = refused
             else:
                 break
-        for event, began in leaving:
-            self._tell(event, began)
+        for event, (address, _) in zip(of, parcels, strict=True):
+            if isinstance(address, Topic):
+                self._tell(event, began, failed.get(event.position))
         last = events[-1]
         self.last_seen = last.position
         self._delivery.store.settle(Settlement(self.name, last.envelope, last.position, last.position))
 
-    def _parcels(self, event: RecordedEvent, leaving: list[tuple[RecordedEvent, float]]) -> list[Addressed]:
+    def _parcels(self, event: RecordedEvent) -> list[Addressed]:
         """Pack an event for its topic and for the inboxes that are to hear of it. What came from elsewhere stays."""
         headers = event.headers
         if headers is not None and ORIGIN in headers:
@@ -281,15 +301,13 @@ class EventOutbox:
         parcel = self._post.parcel(event.envelope, event.stream)
         if len(parcel.data) > self._largest:
             raise too_large(event.type, len(parcel.data), self._largest)
-        if carried:
-            leaving.append((event, monotonic()))
         to: list[Address] = [Topic("event", route.entry.component)] if carried else []
         return [(address, parcel) for address in (*to, *map(Inbox, inboxes))]
 
-    def _tell(self, event: RecordedEvent, began: float) -> None:
+    def _tell(self, event: RecordedEvent, began: float, error: Exception | None) -> None:
         handling = Handling(self.name, event.envelope, event.position, began, 1)
-        handling.started, handling.ended, handling.outcome = began, monotonic(), "ok"
-        self._delivery.tracer.handled(handling)
+        handling.started, handling.ended, handling.outcome = began, monotonic(), "ok" if error is None else "failed"
+        self._delivery.tracer.handled(handling, error)
 
 
 def key_of(envelope: Envelope[Any], delivery: Delivery) -> str:

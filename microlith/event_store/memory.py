@@ -36,7 +36,7 @@ from microlith.event_store.protocol import (
     message_ids,
 )
 from microlith.event_store.records import AppendedEvent, StoredType, write_stream
-from microlith.event_store.unit import arrival_mark
+from microlith.event_store.unit import arrival_mark, carried_on
 from microlith.messages import Message
 from microlith.privacy.keys import KeyRing, KeysInMemory
 from microlith.serialization import MessageTypes
@@ -226,6 +226,15 @@ class MemoryEventStore(MemorySnapshots, MemoryPutAside):
         """Return a handler's checkpoint and the finished positions above it."""
         checkpoint, finished = self._checkpoints.setdefault(handler, (start, set()))
         return checkpoint, frozenset(finished)
+
+    async def carry_on(self, group: str, names: Collection[str], *, start: int) -> dict[str, int]:
+        """Have checkpoints of these names, and no others of the group."""
+        there = {name: at for name, (at, _) in self._checkpoints.items() if name.startswith(group)}
+        kept = carried_on(there, names, start)
+        for name in there:
+            del self._checkpoints[name]
+        self._checkpoints.update({name: (at, set()) for name, at in kept.items()})
+        return kept
 
     @property
     def rows(self) -> RowReader:

@@ -196,6 +196,14 @@ class EventStore(SnapshotStore, Protocol):
         """Return a handler's checkpoint and the finished positions above it; a new handler starts at `start`."""
         ...
 
+    async def carry_on(self, group: str, names: Collection[str], *, start: int) -> dict[str, int]:
+        """Have checkpoints of these names, and no others whose name begins with the group's; return them.
+
+        Nothing is passed over: what is new begins at the lowest of those that were there, or else at `start`, and none
+        stays above the lowest of those that fall away. One commit.
+        """
+        ...
+
     async def failure_of(self, correlation_id: str) -> tuple[str, str, str] | None:
         """Return (handler, message type, error text) of the first dead letter of a correlation, or None."""
         ...

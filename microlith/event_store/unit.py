@@ -195,6 +195,13 @@ class TimedUnit(Unit):
         self.takes = takes
 
 
+def carried_on(there: Mapping[str, int], names: Collection[str], start: int) -> dict[str, int]:
+    """Return where checkpoints of these names begin, after those that were there; see `EventStore.carry_on`."""
+    lowest = min(there.values(), default=start)
+    fallen = [at for name, at in there.items() if name not in names]
+    return {name: min(there[name], *fallen) if name in there and fallen else there.get(name, lowest) for name in names}
+
+
 def message_ids(unit: Unit) -> list[str]:
     """Name every message of a unit, those for later too."""
     later = (change.envelope.message_id for change in unit.changes if isinstance(change, Scheduling))

@@ -5,7 +5,7 @@ Each call is one small transaction on the writer's thread.
 Handles no message.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from time import time
 from typing import Any
@@ -17,6 +17,7 @@ from microlith.event_store.database.reading import LogReader, Look
 from microlith.event_store.database.writer import Writer
 from microlith.event_store.protocol import PendingCommand
 from microlith.event_store.records import MICROSECONDS, StoredEvent
+from microlith.event_store.unit import carried_on
 
 NO_HANDLER = ""
 
@@ -84,6 +85,31 @@ async def checkpoint(writer: Writer, handler: str, start: int) -> tuple[int, fro
             writer.transact(lambda: writer.session.named("insert_checkpoint", handler, start))
             state.checkpoints[handler] = start
         return state.checkpoints[handler], frozenset(state.finished.get(handler, ()))
+
+    return await writer.do(work)
+
+
+async def carry_on(writer: Writer, group: str, names: Collection[str], start: int) -> dict[str, int]:
+    """Have checkpoints of these names, and no others whose name begins with the group's; return them."""
+
+    def work() -> dict[str, int]:
+        state, session = writer.state, writer.session
+        writer.settle_left_over()
+        there = {name: at for name, at in state.checkpoints.items() if name.startswith(group)}
+        kept = carried_on(there, names, start)
+
+        def write() -> None:
+            for name in there.keys() - kept.keys():
+                session.named("delete_checkpoint", name)
+            if kept:
+                session.insert("upsert_checkpoints", [value for pair in kept.items() for value in pair], 2)
+
+        if kept != there:
+            writer.transact(write)
+        for name in there.keys() - kept.keys():
+            del state.checkpoints[name]
+        state.checkpoints.update(kept)
+        return kept
 
     return await writer.do(work)
 

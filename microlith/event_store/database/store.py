@@ -240,6 +240,11 @@ class DatabaseEventStore(DatabaseSnapshots, ABC):
         self._check_process()
         return await recovering.checkpoint(self._writer, handler, start)
 
+    async def carry_on(self, group: str, names: Collection[str], *, start: int) -> dict[str, int]:
+        """Have checkpoints of these names, and no others whose name begins with the group's; return them."""
+        self._check_process()
+        return await recovering.carry_on(self._writer, group, names, start)
+
     async def failure_of(self, correlation_id: str) -> tuple[str, str, str] | None:
         """Return (handler, message type, error text) of the first dead letter of a correlation."""
         return await self._look(self._reader.failure, correlation_id)

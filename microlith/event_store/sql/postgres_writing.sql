@@ -28,6 +28,9 @@ ON CONFLICT (handler) DO UPDATE SET position = excluded.position
 -- name: insert_checkpoint
 INSERT INTO checkpoints (handler, position) VALUES ($1, $2) ON CONFLICT DO NOTHING
 
+-- name: delete_checkpoint
+DELETE FROM checkpoints WHERE handler = $1
+
 -- name: move_checkpoints
 UPDATE checkpoints SET position = $1
 

@@ -25,6 +25,9 @@ ON CONFLICT (handler) DO UPDATE SET position = excluded.position
 -- name: insert_checkpoint
 INSERT OR IGNORE INTO checkpoints (handler, position) VALUES (?, ?)
 
+-- name: delete_checkpoint
+DELETE FROM checkpoints WHERE handler = ?
+
 -- name: move_checkpoints
 UPDATE checkpoints SET position = ?
 

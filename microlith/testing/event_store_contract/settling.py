@@ -107,6 +107,32 @@ class SettlingContract:
 
         assert len(committed.events) == 1
 
+    async def test_checkpoints_of_a_group_pass_over_nothing_when_its_names_change(
+        self, event_store: StoreUnderTest
+    ) -> None:
+        store = event_store.store
+        events = await event_store.store_items("a", "b", "c", "d")
+        await store.checkpoint("stock.out", start=0)
+
+        first = await store.carry_on("out.", {"out.one", "out.two"}, start=3)
+        for name, position in (("out.one", 3), ("out.two", 3)):
+            store.settle(Settlement(name, events[position].envelope, position, position))
+        await store.carry_on("out.", {"out.one"}, start=3)
+        new = await store.carry_on("out.", {"out.one", "out.three"}, start=9)
+        await store.carry_on("out.", set(), start=9)
+        await store.carry_on("out.", {"out.one", "out.slow"}, start=1)
+        store.settle(Settlement("out.one", events[3].envelope, 3, 3))
+        moved = await store.carry_on("out.", {"out.one", "out.fast"}, start=9)
+        store.settle(Settlement("out.fast", events[2].envelope, 2, 2))
+        await event_store.reopen()
+        same = await event_store.store.carry_on("out.", {"out.one", "out.fast"}, start=9)
+
+        assert first == {"out.one": 3, "out.two": 3}
+        assert new == {"out.one": 3, "out.three": 3}
+        assert moved == {"out.one": 1, "out.fast": 1}
+        assert same == {"out.one": 1, "out.fast": 2}
+        assert await event_store.store.checkpoint("stock.out", start=9) == (0, frozenset())
+
     async def test_command_from_elsewhere_is_settled_once(self, event_store: StoreUnderTest) -> None:
         command = correlated(CountStock())
         first, late = correlated(ItemStored(item="nut")), correlated(ItemStored(item="nut"))
