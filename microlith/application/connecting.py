@@ -22,6 +22,7 @@ from microlith.delivery.replies import InboxReplies
 from microlith.handlers.declared import HandlerSpec
 from microlith.ids import new_id, short_id
 from microlith.messages import Event
+from microlith.places import GATEWAY
 from microlith.serialization import MessageType
 from microlith.transports import Change, Inbox, Subscribing, Topic, Topology, Transport
 from microlith.transports.cloud_events import Post
@@ -36,12 +37,12 @@ class Connections:
     """The transports of one process.
 
     Attributes:
-        process: Name of the process at the brokers: its components, or the application when it runs all.
+        process: Name of the process at the brokers: its components; the application when it runs all, "gateway" when none.
         inbox: Where it hears what it has caused elsewhere; None without brokers.
     """
 
     def __init__(self, app: str, wiring: Wiring, carriers: Carriers, connect: Connect) -> None:
-        self.process = "-".join(sorted(wiring.runs)) if wiring.runs else app
+        self.process = app if wiring.runs is None else "-".join(sorted(wiring.runs)) or GATEWAY
         self.inbox = Inbox(f"{self.process}-{short_id(new_id())}") if carriers.urls else None
         self._app = app
         self._wiring = wiring

@@ -80,8 +80,9 @@ class Microlith(StoreSide):
         opens: What makes the event store at start; a tool may have it made of something else than the url.
         buses: Urls of what carries the buses. The environment variables MICROLITH_COMMAND_BUS, MICROLITH_QUERY_BUS and
             MICROLITH_EVENT_BUS override it, except where the store is "memory:".
-        runs: Names of the components that run in this process; empty for all. MICROLITH_COMPONENT, with commas
-            between several, says it where nothing else does. Such a process has a store of its own, beside the others'.
+        runs: Names of the components that run in this process; None for all, none for a gateway, which only sends and waits.
+            MICROLITH_COMPONENT, with commas between several, says it where nothing else does. Such a process has a store
+            of its own, beside the others'.
         connects: What makes a transport of a url; a test may give a broker in memory.
     """
 
@@ -96,7 +97,7 @@ class Microlith(StoreSide):
         max_depth: int = _MAX_DEPTH,
         lane_limit: int = _LANE_LIMIT,
         buses: Mapping[str, str] | None = None,
-        runs: Sequence[str] = (),
+        runs: Sequence[str] | None = None,
     ) -> None:
         """Declare an application; nothing is imported, opened or started.
 
@@ -110,7 +111,8 @@ class Microlith(StoreSide):
             lane_limit: How many commands or queries may wait for one handler.
             buses: Urls of what carries the buses, by "command", "query" and "event", and of single types, by
                 "types.NAME"; what is left out stays in the process. ${NAME} in one stands for an environment variable.
-            runs: Names of the components that run in this process; by default all.
+            runs: Names of the components that run in this process; by default all. With `[]` it is a gateway: it sends,
+                asks and waits, and handles nothing.
         """
         self.name = name
         self.store_url = store
@@ -125,7 +127,7 @@ class Microlith(StoreSide):
         self.sends_scheduled = True
         self.opens: Callable[[str, MessageTypes, Path], EventStore] | None = None
         self.buses: dict[str, str] = dict(buses or {})
-        self.runs: tuple[str, ...] = tuple(runs)
+        self.runs: tuple[str, ...] | None = None if runs is None else tuple(runs)
         self.connects: Callable[[str], Transport] = make_transport
         self._components = components
         self.middleware: tuple[Middleware, ...] = tuple(middleware)
@@ -186,7 +188,7 @@ class Microlith(StoreSide):
             WiringError: What is wrong, where, and what to do.
         """
         if self._wiring is None:
-            self._wiring = Wiring(self._components, self.runs or placed())
+            self._wiring = Wiring(self._components, placed() if self.runs is None else self.runs)
         return self._wiring
 
     def connections(self) -> Connections:

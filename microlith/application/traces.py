@@ -14,7 +14,7 @@ Spawn = Callable[[Coroutine[Any, Any, None], str], Any]
 
 
 def trace_place(
-    chosen: Path | None, store: EventStore, url: str, root: Path, runs: Collection[str] = ()
+    chosen: Path | None, store: EventStore, url: str, root: Path, runs: Collection[str] | None = None
 ) -> Path | None:
     """Return the folder of the trace log: the chosen one, else beside the store, else none.
 

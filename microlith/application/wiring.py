@@ -22,6 +22,7 @@ from microlith.event_store.protocol import TableSpec
 from microlith.handlers.declared import HandlerSpec
 from microlith.handlers.injection import Resolver, plan_call
 from microlith.messages import Event, Message, Query, Response, response_type
+from microlith.places import GATEWAY
 from microlith.privacy.marking import personal_fields
 from microlith.processes import Processes, ProcessType
 from microlith.projections import ExternalProjection, Projection, View
@@ -51,12 +52,12 @@ class Wiring:
         projections: Every projection.
         processes: Every process, by the name of its handler.
         emits: For each message class, the handlers that say they return it.
-        runs: Names of the components that run in this process; empty for all.
+        runs: Names of the components that run in this process; None for all.
         running: The components that run in this process.
         elsewhere: Handlers of the other components; they and their projections are not in the lists above.
     """
 
-    def __init__(self, components: Sequence[Component] | str, runs: Collection[str] = ()) -> None:
+    def __init__(self, components: Sequence[Component] | str, runs: Collection[str] | None = None) -> None:
         self.components = find_components(components) if isinstance(components, str) else list(components)
         self.types = MessageTypes()
         self.handlers: list[HandlerSpec] = []
@@ -78,11 +79,11 @@ class Wiring:
                 projection.wire()
             else:
                 projection.plan(self.providing(projection, _nothing))
-        self.runs = frozenset(runs)
+        self.runs = None if runs is None else frozenset(runs)
         self.running = self.components
         self.elsewhere: list[HandlerSpec] = []
-        if self.runs:
-            self._leave_out()
+        if self.runs is not None:
+            self._leave_out(self.runs)
 
     def resolver(self, spec: HandlerSpec, values: Callable[[Any, Any], Any]) -> Resolver:
         """Make what tells a handler's injection what an annotation stands for.
@@ -126,16 +127,19 @@ class Wiring:
                 return spec
         return None
 
-    def _leave_out(self) -> None:
+    def _leave_out(self, runs: Collection[str]) -> None:
         """Set aside what belongs to components that run in other processes."""
         names = [component.name for component in self.components]
-        for name in sorted(self.runs):
+        for name in sorted(runs):
             if name not in names:
                 raise UnknownComponentError(name, names)
-        self.running = [component for component in self.components if component.name in self.runs]
-        self.elsewhere = [spec for spec in self.handlers if spec.component not in self.runs]
-        self.handlers = [spec for spec in self.handlers if spec.component in self.runs]
-        self.projections = [one for one in self.projections if one.component in self.runs]
+        if not runs and GATEWAY in names:
+            hint = "Give the component another name: what is stored of the two would lie in one place."
+            raise WiringError(f"A process that runs no component is called {GATEWAY!r}, as a component is.", hint=hint)
+        self.running = [component for component in self.components if component.name in runs]
+        self.elsewhere = [spec for spec in self.handlers if spec.component not in runs]
+        self.handlers = [spec for spec in self.handlers if spec.component in runs]
+        self.projections = [one for one in self.projections if one.component in runs]
         here = {spec.name for spec in self.handlers}
         self.processes = {name: process for name, process in self.processes.items() if name in here}
 

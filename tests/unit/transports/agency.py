@@ -48,6 +48,8 @@ class Paid(ReadModel, key="trip"):
 
 
 BROKER = "memory://agency"
+GATEWAY = "no component"
+"""Runs, to a process that runs none."""
 
 
 class Agency(Microlith):
@@ -107,7 +109,8 @@ def agency(
     def note(event: PaidEvent, table: Table[Paid]) -> None:
         table.put(Paid(trip=event.trip))
 
-    app = Agency(name, components=[booking, paying, telling], store=store, runs=runs, **options)
+    chosen = None if not runs else [component for component in runs if component != GATEWAY]
+    app = Agency(name, components=[booking, paying, telling], store=store, runs=chosen, **options)
     url = broker if isinstance(broker, str) else BROKER
     app.buses = {"command": url, "query": url, "event": url} if buses is None else buses
     if isinstance(broker, MemoryBroker):

@@ -5,12 +5,13 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from microlith import HandlerFailedError, NoHandlerError, WaitTimeout, correlated
-from microlith.errors import MicrolithError
+from microlith import Component, HandlerFailedError, Microlith, NoHandlerError, WaitTimeout, correlated
+from microlith.errors import MicrolithError, WiringError
 from microlith.testing.memory_broker import MemoryBroker
 from tests.eventually import eventually
 from tests.unit.transports.agency import (
     BROKER,
+    GATEWAY,
     BookCommand,
     BookedEvent,
     PaidEvent,
@@ -130,6 +131,25 @@ async def test_process_that_runs_everything_sends_to_itself_over_the_broker(proc
 
     assert paid.trip == "rome"
     assert agency_app.handled == ["book rome", "pay rome", "tell rome"]
+
+
+async def test_gateway_sends_asks_and_waits_and_handles_nothing(processes):
+    gateway, _, _ = await processes(GATEWAY, "booking", "paying")
+
+    paid = await gateway.command_bus.execute(BookCommand(trip="rome"), until=PaidEvent)
+    price = await gateway.query_bus.ask(PriceRequest(trip="rome"))
+
+    assert (paid.trip, price.price) == ("rome", 4)
+    assert gateway.handled == []
+    assert await gateway.store.read_all() == []
+    assert await gateway.projections() == []
+
+
+def test_gateway_is_named_like_no_component():
+    app = Microlith("shop", [Component("gateway")], runs=[])
+
+    with pytest.raises(WiringError, match="'gateway'"):
+        app.wire()
 
 
 async def test_what_is_sent_while_nobody_is_there_waits_for_its_component(processes):
