@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from microlith.tracing.log import facts_holding
+from microlith.tracing.log import Logs, facts_holding
 from microlith_cli.causation.nodes import HANDLED, STARTED, cause_of, id_of, kind_of, moment, read_handling
 from microlith_cli.flags import example
 from microlith_cli.places import class_line, module_file, shown
@@ -16,14 +16,14 @@ from microlith_cli.schema import Schema
 Row = Mapping[str, Any]
 
 
-def described(catalog: Row, entry: Row, *, root: Path, state: Path, taken: Sequence[str]) -> dict[str, Any]:
+def described(catalog: Row, entry: Row, *, root: Path, traces: Logs, taken: Sequence[str]) -> dict[str, Any]:
     """Gather everything about a message type, ready for JSON.
 
     Args:
         catalog: What the application consists of.
         entry: The message's entry in it.
         root: The project's folder.
-        state: Where its trace log is.
+        traces: Where its trace log is, or those of its processes.
         taken: Options that a field's flag must not be taken for.
     """
     schema = Schema(entry["schema"])
@@ -50,7 +50,7 @@ def described(catalog: Row, entry: Row, *, root: Path, state: Path, taken: Seque
         "asked_by": [row["type"] for row in catalog["messages"] if row.get("response") == entry["type"]],
         "fields": list(_fields(schema, entry)),
         "unhandled": _why_unhandled(catalog, entry, name),
-        "last_seen": _last_seen(state, entry),
+        "last_seen": _last_seen(traces, entry),
         "example": example_line,
     }
 
@@ -92,10 +92,10 @@ def _why_unhandled(catalog: Row, entry: Row, name: str) -> str | None:
     )
 
 
-def _last_seen(state: Path, entry: Row) -> dict[str, Any] | None:
+def _last_seen(traces: Logs, entry: Row) -> dict[str, Any] | None:
     """Find the newest message of a type in the trace log, and what became of it; None when there is none."""
     handlings: dict[str, list[dict[str, Any]]] = {}
-    for fact in facts_holding(state, str(entry["type"]), newest_first=True):
+    for fact in facts_holding(traces, str(entry["type"]), newest_first=True):
         if fact.get("type") in {HANDLED, STARTED}:  # newer than the message it tells of
             handling = read_handling(fact)
             known = handlings.setdefault(cause_of(fact), [])

@@ -73,8 +73,8 @@ def earlier_message(project: Project, typed: str) -> tuple[str, dict[str, Any]]:
     from microlith.tracing.finding import find_correlation  # noqa: PLC0415
     from microlith.tracing.log import read_facts  # noqa: PLC0415
 
-    identifier = find_correlation(project.state, typed)
-    for fact in read_facts(project.state, correlation=identifier):
+    identifier = find_correlation(project.traces, typed)
+    for fact in read_facts(project.traces, correlation=identifier):
         if "bus" in fact and "causationid" not in fact and isinstance(fact.get("data"), dict):
             return str(fact["type"]), _without_masked(fact["data"])
     raise UsageError(f"The first message of {typed} is no longer in the trace log.", hint="Choose a newer trace.")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 STATE = ".microlith"
 COMPONENT = "MICROLITH_COMPONENT"
 """Environment variable that names the components of the process that is meant."""
+_TRACE = "trace.jsonl"  # as `microlith.tracing.log.CURRENT`, which most commands need not import
 _APP = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -56,6 +57,12 @@ class Project:
             if not name.isidentifier():
                 raise ConfigError(f"{name!r} is no name of a component.", hint="It is set by MICROLITH_COMPONENT.")
         return self.root / STATE / "_".join(sorted(names)) if names else self.root / STATE
+
+    @property
+    def traces(self) -> list[Path]:
+        """The folders of the trace logs that tell of what is meant: its own, and of the whole those of its components, too."""
+        own = self.state
+        return [own] if meant() else [own, *sorted(path.parent for path in own.glob(f"*/{_TRACE}"))]
 
     @property
     def app(self) -> str:

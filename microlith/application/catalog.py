@@ -13,7 +13,10 @@ from microlith.serialization import MessageType
 
 
 def describe(name: str, wiring: Wiring) -> dict[str, Any]:
-    """Describe an application: components, messages with their schemas, handlers, projections. Ready for JSON."""
+    """Describe an application: components, messages with their schemas, handlers, projections. Ready for JSON.
+
+    It is the whole one, whatever runs in this process: `runs` names the components that do.
+    """
     return {
         "app": name,
         "components": [component.name for component in wiring.components],
@@ -29,7 +32,8 @@ def describe(name: str, wiring: Wiring) -> dict[str, Any]:
                 "line": spec.line_for(message),
                 "concurrency": spec.concurrency,
             }
-            for spec in wiring.handlers
+            for component in wiring.components
+            for spec in component.handlers
             for message in spec.messages
         ],
         "projections": [
@@ -41,9 +45,14 @@ def describe(name: str, wiring: Wiring) -> dict[str, Any]:
                 "file": projection.place[0],
                 "line": projection.place[1],
             }
-            for projection in wiring.projections
+            for component in wiring.components
+            for projection in component.projections
         ],
-        "processes": [_process(name, process, wiring) for name, process in wiring.processes.items()],
+        "processes": [
+            _process(f"{component.name}.{process.name}", process, wiring)
+            for component in wiring.components
+            for process in component.processes
+        ],
     }
 
 
@@ -78,7 +87,7 @@ def _message(entry: MessageType, wiring: Wiring) -> dict[str, Any]:
         "kind": entry.kind,
         "doc": inspect.cleandoc(cls.__doc__ or ""),
         "schema": schema,
-        "handlers": [spec.name for spec in (*wiring.handlers, *wiring.elsewhere) if cls in spec.messages],
+        "handlers": [spec.name for one in wiring.components for spec in one.handlers if cls in spec.messages],
         "emitted_by": wiring.emits.get(cls, []),
         "secrets": [name for name in properties if properties[name].get("writeOnly") or is_secret_name(name)],
         "module": cls.__module__,

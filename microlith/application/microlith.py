@@ -45,7 +45,7 @@ from microlith.event_store import open_event_store
 from microlith.event_store.protocol import EventStore, Rebuilt
 from microlith.messages import Kind, Message
 from microlith.middleware import Middleware
-from microlith.places import DEFAULT_STORE, placed, store_beside
+from microlith.places import DEFAULT_STORE, folder_name, placed, store_beside
 from microlith.serialization import MessageTypes
 from microlith.tracing.telling import TellingTracer
 from microlith.tracing.tracer import Tracer
@@ -384,7 +384,8 @@ class Microlith(StoreSide):
 
     def _make_delivery(self, wiring: Wiring, store: EventStore) -> Delivery:
         settled = [one.settled for one in self.middleware if type(one).settled is not Middleware.settled]
-        tracer = TellingTracer(wiring.types, self.name, settled) if settled else Tracer(wiring.types, self.name)
+        told = (wiring.types, self.name, folder_name(wiring.runs))
+        tracer = TellingTracer(*told, settled) if settled else Tracer(*told)
         waits = Waits(lambda expired: explain_timeouts(self._running(), wiring.emits, expired))
         routes = Routes(wiring.types)
         tracer.start()

@@ -17,7 +17,7 @@ from microlith.delivery.receipts import Receipt
 from microlith.delivery.retrying import Retrying
 from microlith.delivery.routes import Route, Routes
 from microlith.delivery.timers import ScheduledReceipt, Timers
-from microlith.envelope import Envelope
+from microlith.envelope import ORIGIN, Envelope
 from microlith.errors import (
     Behind,
     BusFullError,
@@ -207,10 +207,13 @@ class Delivery:
 
     def deliver(self, envelope: Envelope[Any], route: Route, position: int | None = None) -> None:
         """Hand an accepted message to the tracer, to the waits and to the lanes of its handlers."""
-        lanes = route.lanes
-        if route.leaves and position is not None:
-            self.leaving = position
-        self.tracer.sent(envelope, len(lanes) + route.leaves, position, route.projections)
+        lanes, leaves = route.lanes, route.leaves
+        if leaves and position is not None:
+            if envelope.headers is not None and ORIGIN in envelope.headers:
+                leaves = 0  # what came from elsewhere does not leave again
+            else:
+                self.leaving = position
+        self.tracer.sent(envelope, len(lanes) + leaves, position, route.projections)
         watched = self.waits.watched.get(envelope.correlation_id)
         if watched is not None:
             watched.offer(envelope)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from microlith.errors import MicrolithError
 from microlith.ids import matches, short_id
-from microlith.tracing.log import CURRENT, Fact, correlations, facts_holding, last_correlations
+from microlith.tracing.log import CURRENT, Fact, Logs, correlations, facts_holding, last_correlations
 
 _HANDLED = "microlith.handled"
 _SHOWN = 5
@@ -27,13 +27,14 @@ class TraceNotFoundError(MicrolithError):
         nearest: Short ids that look alike, best first.
     """
 
-    def __init__(self, typed: str, directory: Path, known: list[tuple[str, str]]) -> None:
-        where = Path(directory, CURRENT)
+    def __init__(self, typed: str, logs: Logs, known: list[tuple[str, str]]) -> None:
+        first, *others = [logs] if isinstance(logs, str | os.PathLike) else logs
+        where = f"{Path(first, CURRENT)}{f' and those of {len(others)} processes' if others else ''}"
         shorts = {short_id(identifier): root for identifier, root in known}
         self.nearest = get_close_matches(typed, shorts, n=3, cutoff=0.5)
         if not known:
             super().__init__(
-                f"Nothing is traced yet: {where} {'holds no message' if where.exists() else 'does not exist'}.",
+                f"Nothing is traced yet: {where} {'holds no message' if others or Path(first, CURRENT).exists() else 'does not exist'}.",
                 hint="Send a message with `microlith dispatch`, or start the application with `microlith run`.",
             )
             return
@@ -62,11 +63,11 @@ class AmbiguousTraceError(MicrolithError):
         self.candidates = tuple(candidates)
 
 
-def find_correlation(directory: str | os.PathLike[str], typed: str) -> str:
+def find_correlation(logs: Logs, typed: str) -> str:
     """Find the correlation that a person means.
 
     Args:
-        directory: Where the trace log is.
+        logs: Where the trace log is, or those of several processes.
         typed: The beginning of an id or of a short id, of a correlation or else of one of its messages;
             `@last` or `@-1`, the one that began last; `@-2`, the one before; `@failed`, the last with a failure.
 
@@ -75,30 +76,30 @@ def find_correlation(directory: str | os.PathLike[str], typed: str) -> str:
         AmbiguousTraceError: There are several.
     """
     if typed.startswith("@") or not typed:
-        found = _find_named(directory, typed)
+        found = _find_named(logs, typed)
         candidates: dict[str, Fact] = {found: {}} if found is not None else {}
     else:
-        candidates = _find_typed(directory, typed)
+        candidates = _find_typed(logs, typed)
     if not candidates:
-        known = [(identifier, _name(facts[0])) for identifier, facts in last_correlations(directory, _NEWEST)]
-        raise TraceNotFoundError(typed, Path(directory), known)
+        known = [(identifier, _name(facts[0])) for identifier, facts in last_correlations(logs, _NEWEST)]
+        raise TraceNotFoundError(typed, logs, known)
     if len(candidates) > 1:
         raise AmbiguousTraceError(typed, candidates)
     return next(iter(candidates))
 
 
-def _find_named(directory: str | os.PathLike[str], typed: str) -> str | None:
+def _find_named(logs: Logs, typed: str) -> str | None:
     if typed == "@failed":
-        return _last_failed(directory)
+        return _last_failed(logs)
     back = "1" if typed == "@last" else typed.removeprefix("@-")
     if not (back.isascii() and back.isdigit()) or len(back) > 9 or int(back) < 1:
         return None
-    return next((identifier for identifier, _ in islice(correlations(directory), int(back) - 1, None)), None)
+    return next((identifier for identifier, _ in islice(correlations(logs), int(back) - 1, None)), None)
 
 
-def _last_failed(directory: str | os.PathLike[str]) -> str | None:
+def _last_failed(logs: Logs) -> str | None:
     settled: set[str] = set()
-    for fact in facts_holding(directory, _HANDLED, newest_first=True):
+    for fact in facts_holding(logs, _HANDLED, newest_first=True):
         identifier, correlation = fact.get("id"), fact.get("correlationid")
         if not isinstance(identifier, str) or not isinstance(correlation, str) or fact.get("type") != _HANDLED:
             continue
@@ -111,11 +112,11 @@ def _last_failed(directory: str | os.PathLike[str]) -> str | None:
     return None
 
 
-def _find_typed(directory: str | os.PathLike[str], typed: str) -> dict[str, Fact]:
+def _find_typed(logs: Logs, typed: str) -> dict[str, Fact]:
     """Collect what may be meant, newest first: correlations, or else those of matching messages."""
     named: dict[str, Fact] = {}
     holding: dict[str, Fact] = {}
-    for fact in facts_holding(directory, typed, newest_first=True):
+    for fact in facts_holding(logs, typed, newest_first=True):
         identifier, message = fact.get("correlationid"), fact.get("id")
         if not isinstance(identifier, str) or not isinstance(message, str):
             continue

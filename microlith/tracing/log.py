@@ -8,19 +8,26 @@ Reading needs the standard library's json and nothing of a running application.
 
 import json
 import os
+import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from microlith.tracing.merging import merged
 
 CURRENT = "trace.jsonl"
 PREVIOUS = "trace.1.jsonl"
 LIMIT = 32 * 1024 * 1024
 
 Fact = dict[str, Any]
+Logs = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+"""The folder of a log, or those of the logs of several processes."""
 
+_CORRELATION = re.compile(rb'"correlationid":("(?:[^"\\]|\\.)*")')
+_TIME = re.compile(rb'"time":"([^"]*)"')
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
@@ -114,24 +121,27 @@ def remove_trace_log(directory: str | os.PathLike[str]) -> None:
         Path(directory, name).unlink(missing_ok=True)
 
 
-def read_facts(
-    directory: str | os.PathLike[str], *, newest_first: bool = False, correlation: str | None = None
-) -> Iterator[Fact]:
-    """Read the log, of one correlation or all; lines that are not facts are passed over.
+def read_facts(logs: Logs, *, newest_first: bool = False, correlation: str | None = None) -> Iterator[Fact]:
+    """Read one log, or several as one, of one correlation or all; lines that are not facts are passed over.
 
     Reads what is there at the moment of the call. A file that is missing is an empty one.
     """
     needle = b"" if correlation is None else _bare(correlation)
-    for fact in _facts(directory, needle, newest_first=newest_first):
+    for fact in _facts(logs, needle, newest_first=newest_first):
         if correlation is None or fact.get("correlationid") == correlation:
             yield fact
 
 
-def correlations(directory: str | os.PathLike[str]) -> Iterator[tuple[str, list[Fact]]]:
+def correlations(logs: Logs) -> Iterator[tuple[str, list[Fact]]]:
     """Go through the correlations, the one that began last first, each with its facts in order.
 
     Those whose first message is no longer in the log come at the end.
     """
+    folders = _folders(logs)
+    yield from _correlations(folders[0]) if len(folders) == 1 else _correlations_of_several(folders)
+
+
+def _correlations(directory: Path) -> Iterator[tuple[str, list[Fact]]]:
     gathered: dict[str, list[Fact]] = {}
     done: set[str] = set()
     for fact in read_facts(directory, newest_first=True):
@@ -146,18 +156,56 @@ def correlations(directory: str | os.PathLike[str]) -> Iterator[tuple[str, list[
         yield identifier, facts[::-1]
 
 
-def last_correlations(directory: str | os.PathLike[str], n: int) -> list[tuple[str, list[Fact]]]:
+def _correlations_of_several(folders: Sequence[Path]) -> Iterator[tuple[str, list[Fact]]]:
+    """Go through the correlations of several logs: any of them may hold a part of one, so all are read first.
+
+    Lines are sorted as they are, and only those of a correlation that is wanted are decoded.
+    """
+    gathered: dict[bytes, list[list[bytes]]] = {}
+    begun: dict[bytes, bytes] = {}
+    for at, folder in enumerate(folders):
+        for line in (line for text in _texts(folder, newest_first=False) for line in text.splitlines()):
+            if (found := _CORRELATION.search(line)) is None:
+                continue
+            identifier = found[1]
+            gathered.setdefault(identifier, [[] for _ in folders])[at].append(line)
+            if _begins(line) and (moment := _TIME.search(line)) is not None:
+                begun[identifier] = max(moment[1], begun.get(identifier, b""))
+    for identifier in sorted(gathered, key=lambda each: begun.get(each, b""), reverse=True):
+        logs = [[fact for line in lines if (fact := _parse(line)) is not None] for lines in gathered.pop(identifier)]
+        facts = list(merged(logs))
+        name = facts[0].get("correlationid") if facts else None
+        if isinstance(name, str):
+            yield name, [fact for fact in facts if fact.get("correlationid") == name]
+
+
+def _begins(line: bytes) -> bool:
+    """Whether a line tells of a message that nothing has caused; a payload may hold whatever it likes."""
+    head = line.partition(b'"data":')[0]
+    return b'"causationid":' not in (head if b'"bus":' in head else line)
+
+
+def last_correlations(logs: Logs, n: int) -> list[tuple[str, list[Fact]]]:
     """Return the n correlations that began last, newest first, each with its facts in order."""
-    return list(islice(correlations(directory), n))
+    return list(islice(correlations(logs), n))
 
 
-def facts_holding(directory: str | os.PathLike[str], text: str, *, newest_first: bool = False) -> Iterator[Fact]:
+def facts_holding(logs: Logs, text: str, *, newest_first: bool = False) -> Iterator[Fact]:
     """Read the facts that hold a text anywhere; the others are not even decoded."""
-    return _facts(directory, _bare(text), newest_first=newest_first)
+    return _facts(logs, _bare(text), newest_first=newest_first)
 
 
-def _facts(directory: str | os.PathLike[str], needle: bytes, *, newest_first: bool) -> Iterator[Fact]:
-    for text in _texts(Path(directory), newest_first=newest_first):
+def _facts(logs: Logs, needle: bytes, *, newest_first: bool) -> Iterator[Fact]:
+    each = [_facts_in(folder, needle, newest_first=newest_first) for folder in _folders(logs)]
+    yield from each[0] if len(each) == 1 else merged(each, newest_first=newest_first)
+
+
+def _folders(logs: Logs) -> list[Path]:
+    return [Path(logs)] if isinstance(logs, str | os.PathLike) else [Path(folder) for folder in logs]
+
+
+def _facts_in(directory: Path, needle: bytes, *, newest_first: bool) -> Iterator[Fact]:
+    for text in _texts(directory, newest_first=newest_first):
         for line in _backward(text, needle) if newest_first else _forward(text, needle):
             fact = _parse(line)
             if fact is not None:

@@ -17,8 +17,8 @@ logger = logging.getLogger("microlith")
 class TellingTracer(Tracer):
     """A tracer that tells some listeners of each handling. What they raise is logged."""
 
-    def __init__(self, types: MessageTypes, source: str, listeners: Sequence[Listener]) -> None:
-        super().__init__(types, source)
+    def __init__(self, types: MessageTypes, source: str, process: str, listeners: Sequence[Listener]) -> None:
+        super().__init__(types, source, process)
         self._listeners = tuple(listeners)
 
     def handled(self, handling: Handling, error: BaseException | None = None, sent: Sequence[str] = ()) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from microlith.clock import iso
 from microlith.context import Handling
-from microlith.envelope import Envelope
+from microlith.envelope import ORIGIN, Envelope
 from microlith.errors import text_of
 from microlith.payloads import scrub
 from microlith.secrecy import hidden_values
@@ -106,14 +106,21 @@ class Tracer:
 
     The newest messages and handlings are remembered in any case: a wait that ran out of time is explained with them.
 
+    Args:
+        types: Its message types.
+        source: Its name.
+        process: Name of this process, which every fact bears; empty for one that runs the whole application.
+        limit: How many facts wait to be made.
+
     Attributes:
         dropped: Facts dropped because the application was faster than the tracer may be.
         failed: How many messages a handler could not handle since the start, tries before the last one left out.
     """
 
-    def __init__(self, types: MessageTypes, source: str, *, limit: int = 5_000) -> None:
+    def __init__(self, types: MessageTypes, source: str, process: str = "", *, limit: int = 5_000) -> None:
         self._types = types
         self._source = source
+        self._process = {"process": process} if process else {}
         self._limit = limit
         self._room = limit
         # Each new one pushes an old one out at once, so that the garbage collector sees no growth and has no work.
@@ -273,6 +280,9 @@ class Tracer:
     def _sent_fact(self, envelope: Envelope[Any], handlers: int, position: int | None, projections: int) -> Fact:
         fact = self._types.cloud_event(envelope, self._source)
         data = fact.pop("data")
+        fact |= self._process
+        if envelope.headers is not None and ORIGIN in envelope.headers:
+            fact["origin"] = envelope.headers[ORIGIN]
         fact["handlers"] = handlers
         if projections:
             fact["projections"] = projections
@@ -335,6 +345,7 @@ class Tracer:
             "type": kind,
             "time": iso(moment),
             "datacontenttype": "application/json",
+            **self._process,
             "seq": self._sequence,
             "data": data,
         }

@@ -56,6 +56,7 @@ class Tree:
         roots: Its first messages; mostly one.
         orphans: Messages whose cause is not among the facts.
         failures: Handlings that failed and were not tried again, in order.
+        processes: The processes that have told of it.
         started: When its first message was made, seconds since the epoch; None when unknown.
         ended: The last moment known, likewise.
     """
@@ -64,6 +65,7 @@ class Tree:
     roots: list[Message] = field(default_factory=list)
     orphans: list[Message] = field(default_factory=list)
     failures: list[Handling] = field(default_factory=list)
+    processes: set[str] = field(default_factory=set)
     messages: int = 0
     handlings: int = 0
     unhandled: int = 0
@@ -133,11 +135,8 @@ def build_tree(correlation_id: str, facts: Iterable[Fact]) -> Tree:
 
 
 def _take_message(fact: Fact, messages: dict[str, Message]) -> None:
-    identifier = id_of(fact)
-    known = messages.get(identifier)
-    if not identifier or (known is not None and known.kind):
-        return  # told twice: the first time counts
-    read_message(fact, messages.setdefault(identifier, Message(identifier)))
+    if identifier := id_of(fact):
+        read_message(fact, messages.setdefault(identifier, Message(identifier)))
 
 
 def _take_schedule(fact: Fact, messages: dict[str, Message], named: dict[str, Message]) -> None:
@@ -231,6 +230,7 @@ def _sum_up(tree: Tree) -> None:
         tree.handlings += len(message.handlings)
         tree.unhandled += message.unhandled
         tree.unfinished += message.waiting
+        tree.processes.update(message.processes)
         _extend(tree, message.time, message.time)
         for handling in message.handlings:
             if handling.started is not None:

@@ -31,6 +31,7 @@ class Handling:
         took_ms: How long it worked; None while it is running.
         error: Of a failure: type, message, file, line, source, as far as known.
         reason: Why it was ignored.
+        process: Where it happened; empty for an application that is one process.
         last: Whether no later attempt is known.
         sent: What it sent, in order.
         sent_ids: The ids of what it says it sent.
@@ -45,6 +46,7 @@ class Handling:
     took_ms: float | None = None
     error: Mapping[str, Any] | None = None
     reason: str = ""
+    process: str = ""
     last: bool = True
     sent: "list[Message]" = field(default_factory=list, repr=False)
     sent_ids: tuple[str, ...] = ()
@@ -67,12 +69,14 @@ class Message:
     Attributes:
         kind: "command", "query", "response" or "event"; empty where the message itself is not in the facts.
         time: When it was made, seconds since the epoch; None when unknown.
-        handlers: How many handlers take it; None when unknown.
+        handlers: How many handlers take it, those that send it on to other processes included; None when unknown.
         projections: How many projections take it; they did so when it was accepted.
+        origin: The process that it came from, where only others than that have told of it.
         step_of: The process whose step it is; empty for most.
         position: Of an event, its global position.
         data: Its payload, secrets masked.
         cause: The message id of its parent; None for a first message.
+        processes: Those that have told of it, with how many handlers and projections take it there.
         handlings: In the order of their beginning.
         sent: What it caused, where it is not known by which handler.
         due: When it is to be sent, for one that is scheduled and was not sent yet.
@@ -86,10 +90,12 @@ class Message:
     time: float | None = None
     handlers: int | None = None
     projections: int = 0
+    origin: str = ""
     step_of: str = ""
     position: int | None = None
     data: Any = None
     cause: str | None = None
+    processes: dict[str, tuple[int | None, int]] = field(default_factory=dict, repr=False)
     handlings: list[Handling] = field(default_factory=list)
     sent: "list[Message]" = field(default_factory=list, repr=False)
     due: str = ""
@@ -98,7 +104,8 @@ class Message:
     @property
     def unhandled(self) -> bool:
         """Whether it is an event that nobody takes."""
-        return self.kind == "event" and self.handlers == 0 and not self.projections and not self.step_of
+        taken = self.handlers != 0 or self.projections or self.step_of or self.origin
+        return self.kind == "event" and not taken
 
     @property
     def waiting(self) -> int:
@@ -121,13 +128,16 @@ def moment(text: Any) -> float | None:
 
 
 def takers(fact: Fact) -> str:
-    """Say of an event who takes it beside its handlers: "2 projections", or "no handler"; empty for other messages."""
+    """Say where a message came from, and of an event who takes it beside its handlers: "2 projections", or "no handler"."""
     if _text(fact.get("stepof")):
         return "step"
-    projections = _whole(fact.get("projections")) or 0
+    projections, origin = _whole(fact.get("projections")) or 0, _text(fact.get("origin"))
+    told = [f"from {origin}"] if origin else []
     if projections:
-        return "1 projection" if projections == 1 else f"{projections} projections"
-    return "no handler" if kind_of(fact) == "event" and fact.get("handlers") == 0 else ""
+        told.append("1 projection" if projections == 1 else f"{projections} projections")
+    elif not origin and kind_of(fact) == "event" and fact.get("handlers") == 0:
+        told.append("no handler")
+    return ", ".join(told)
 
 
 def kind_of(fact: Fact) -> str:
@@ -157,22 +167,39 @@ def read_handling(fact: Fact) -> Handling:
         took_ms=None if running else _number(data.get("took_ms")),
         error=error if isinstance(error, Mapping) else None,
         reason=_text(data.get("reason")),
+        process=_text(fact.get("process")),
         sent_ids=tuple(filter(None, map(_text, sent))) if isinstance(sent, list) else (),
     )
 
 
 def read_message(fact: Fact, message: Message) -> None:
-    """Take down what one fact says of a message."""
-    message.type = _text(fact.get("type"))
-    message.kind = kind_of(fact)
-    message.component = _text(fact.get("component"))
-    message.time = moment(fact.get("time"))
-    message.handlers = _whole(fact.get("handlers"))
-    message.projections = _whole(fact.get("projections")) or 0
-    message.step_of = _text(fact.get("stepof"))
-    message.position = _whole(fact.get("position"))
-    message.data = fact.get("data")
-    message.cause = cause_of(fact) or None
+    """Take down what one fact says of a message. Each process that has it tells of it; the one it came from knows most."""
+    origin = _text(fact.get("origin"))
+    if not message.kind or (message.origin and not origin):
+        message.type = _text(fact.get("type"))
+        message.kind = kind_of(fact)
+        message.component = _text(fact.get("component"))
+        message.time = moment(fact.get("time"))
+        message.origin = origin
+        message.step_of = _text(fact.get("stepof"))
+        message.position = _whole(fact.get("position"))
+        message.data = fact.get("data")
+        message.cause = cause_of(fact) or None
+    _count(fact, message)
+
+
+def _count(fact: Fact, message: Message) -> None:
+    """Add up who takes a message in each process. Told twice by one, the larger number holds: it may send to itself."""
+    process = _text(fact.get("process"))
+    handlers, projections = _whole(fact.get("handlers")), _whole(fact.get("projections")) or 0
+    known = message.processes.get(process)
+    if known is not None:
+        handlers = max(known[0] or 0, handlers or 0)
+        projections = max(known[1], projections)
+    message.processes[process] = (handlers, projections)
+    told = [each for each, _ in message.processes.values() if each is not None]
+    message.handlers = sum(told) if told else None
+    message.projections = sum(each for _, each in message.processes.values())
 
 
 def read_schedule(fact: Fact, message: Message) -> None:

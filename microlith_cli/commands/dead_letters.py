@@ -99,7 +99,7 @@ def show(
             plain.out(_block(row))
     if not plain.settings.as_json:
         correlation = str(chosen[0]["correlationid"])
-        facts = list(read_facts(project.state, correlation=correlation))
+        facts = list(read_facts(project.traces, correlation=correlation))
         if facts:
             plain.out("")
             show_tree(build_tree(correlation, facts), sys.stdout, limit=MOST_MESSAGES)

@@ -30,7 +30,7 @@ def command(
     project = find_project()
     catalog = read_catalog(project)
     entry = message_named(catalog, message)
-    found = described(catalog, entry, root=project.root, state=project.state, taken=WORDS["dispatch"])
+    found = described(catalog, entry, root=project.root, traces=project.traces, taken=WORDS["dispatch"])
     if as_json:
         plain.out_json(found)
     else:

@@ -82,18 +82,23 @@ def _words(fact: Fact, ink: Ink) -> list[str]:
         return _handling_words(fact, ink)
     if "bus" not in fact:
         name, said = notice_words(fact)
-        return [f"{name:8}", said]
+        return [f"{name:8}", said, _process(fact)]
     kind = kind_of(fact)
     position = f"#{one_line(fact['position'])}" if "position" in fact else ""
     taken = f"({takers(fact)})" if takers(fact) else ""
-    words = [f"{kind:8}", one_line(fact.get("type")), f"id={one_line(id_of(fact)[-8:])}", position]
+    words = [f"{kind:8}", one_line(fact.get("type")), f"id={one_line(id_of(fact)[-8:])}", position, _process(fact)]
     return [*words, payload_line(fact.get("data"), _LONGEST_PAYLOAD), taken]
+
+
+def _process(fact: Fact) -> str:
+    """Name the process that a fact comes from; empty for an application that is one process."""
+    return f"process={one_line(fact['process'])}" if fact.get("process") else ""
 
 
 def _handling_words(fact: Fact, ink: Ink) -> list[str]:
     handling = read_handling(fact)
     words = [f"{one_line(handling.outcome):8}", one_line(handling.handler), one_line(handling.message or "?")]
-    words.append(f"id={one_line(cause_of(fact)[-8:])}")
+    words += [f"id={one_line(cause_of(fact)[-8:])}", _process(fact)]
     if handling.attempt > 1:
         words.append(f"attempt={handling.attempt}")
     if handling.took_ms is not None:

@@ -11,7 +11,7 @@ Nobody reads more than a hundred lines a second: beyond that the tracer counts, 
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from time import monotonic
 from typing import TextIO
 
@@ -45,6 +45,8 @@ _SLOW_QUEUE_MS = 20.0
 _MOST_ERROR_LINES = 4
 _MOST_FIELDS = 50
 _MOST_FIELD_LINES = 10
+_LONGEST_NAME = 12
+"""Cells for the name of a process."""
 _BELOW = 24
 """Cells before an error that stands in lines of its own."""
 
@@ -56,18 +58,27 @@ class LiveTracer:
         stream: Where to.
         ink: What it shows; None: find out.
         seconds: A clock that never goes back.
+        processes: Names of the processes that facts come from; where there are several, each line names its own.
 
     Attributes:
         expanded: Whether payloads are shown whole, below their message.
     """
 
-    def __init__(self, stream: TextIO, ink: Ink | None = None, *, seconds: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        ink: Ink | None = None,
+        *,
+        seconds: Callable[[], float] = monotonic,
+        processes: Collection[str] = (),
+    ) -> None:
         self._stream = stream
         found = Ink.of(stream) if ink is None else ink
         cut = ink is not None or stream.isatty()
         self._ink = found if cut else Ink(_LONGEST_LINE, found.colored, found.unicode)
         self._resizes = ink is None and cut
         self._seconds = seconds
+        self._named = min(_LONGEST_NAME, max(map(cells, processes))) if len(processes) > 1 else 0
         self._depths: dict[str, int] = {}
         self._window = seconds()
         self._count = 0
@@ -124,6 +135,8 @@ class LiveTracer:
             raise self._broken
 
     def _take(self, fact: Fact) -> None:
+        if self._named and "origin" in fact and not (fact.get("handlers") or fact.get("projections")):
+            return  # told of already by the process that it came from, and nobody takes it here
         self._remember(fact)
         if self._summary is None:
             now = self._seconds()
@@ -196,9 +209,16 @@ class LiveTracer:
             depth, told = self._depths.get(id_of(fact), 0), self._message(fact)
         else:
             told, error = self._notice(fact)
-            return [(f"{clock(at)[11:] or '?':12} ", "dim"), *told], error
+            return [(f"{clock(at)[11:] or '?':12} ", "dim"), *self._process(fact), *told], error
         when: Run = (f"{clock(at)[11:] or '?':12} ", "dim")
-        return [when, *self._group(fact), (self._indent(depth), "dim"), *told], error
+        return [when, *self._group(fact), *self._process(fact), (self._indent(depth), "dim"), *told], error
+
+    def _process(self, fact: Fact) -> list[Run]:
+        """Name the process of a fact, where there are several."""
+        if not self._named:
+            return []
+        name = self._ink.cut(one_line(fact.get("process") or ""), self._named)
+        return [(f"{name}{' ' * (self._named - cells(name))} ", "dim")]
 
     def _group(self, fact: Fact) -> list[Run]:
         correlation = one_line(fact.get("correlationid") or "")[-8:]

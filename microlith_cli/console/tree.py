@@ -305,6 +305,7 @@ def _head(tree: Tree, ink: Ink) -> list[Run]:
         (f"  {plural(tree.messages, 'message')}", ""),
         (f"  {len(tree.failures)} failed" if tree.failures else "", "failed bold"),
         ("  unfinished" if tree.unfinished and not tree.failures else "", "warning"),
+        (f"  {plural(len(tree.processes), 'process')}" if len(tree.processes) > 1 else "", ""),
         (f"  {duration(tree.took_ms, ink)}" if tree.took_ms is not None else "", ""),
     ]
     return ink.fit(runs, ink.width)

@@ -28,14 +28,18 @@ _DESCRIPTORS = Path("/proc/self/fd")
 
 
 def make_private(directory: Path) -> None:
-    """Make a directory that only this user may enter, or make sure that an existing one is.
+    """Make a directory that only this user may enter, or make sure that an existing one is; and one above it, if need be.
 
     Raises:
         UnsafeDirectoryError: It cannot be made, is a link, is someone else's, or others may write into it.
     """
-    before = os.umask(0o077)  # one that takes more would keep ourselves out
     if not directory.parent.exists():
-        make_private(directory.parent)  # the project's own, of which this is a component's
+        _make(directory.parent)  # the project's own, of which this is a component's
+    _make(directory)
+
+
+def _make(directory: Path) -> None:
+    before = os.umask(0o077)  # one that takes more would keep ourselves out
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:

@@ -84,7 +84,7 @@ def _type(project: Project, partner: Partner, news: News, *, as_json: bool) -> i
         plain.say(f"no history is kept: {history.trouble}")
     lines = Lines(partner, as_json=as_json, keep=history.add)
     prompt = open_prompt(
-        news, partner.wait, Completing(project.state, partner.catalog, lambda: _quick(project, partner))
+        news, partner.wait, Completing(project.traces, partner.catalog, lambda: _quick(project, partner))
     )
     plain.say(f"{_whom(project, partner)}. Tab completes, .help shows all, .quit leaves.")
     code = DONE

@@ -8,11 +8,10 @@ import json
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from microlith.ids import short_id
-from microlith.tracing.log import correlations
+from microlith.tracing.log import Logs, correlations
 from microlith_cli.commands.completion import candidates
 from microlith_cli.console.plain import escape
 from microlith_cli.errors import ToolError
@@ -30,15 +29,15 @@ class Completing:
     """Finds candidates.
 
     Args:
-        state: The project's `.microlith`, for the trace log.
+        traces: Where the trace log is, or those of several processes.
         catalog: Tells what the application consists of.
         session: Opens a session, for ids of what waits.
     """
 
     def __init__(
-        self, state: Path, catalog: Callable[[], Mapping[str, Any]], session: Callable[[], Session | None]
+        self, traces: Logs, catalog: Callable[[], Mapping[str, Any]], session: Callable[[], Session | None]
     ) -> None:
-        self._state = state
+        self._traces = traces
         self._catalog = catalog
         self._session = session
 
@@ -113,7 +112,7 @@ class Completing:
     def _correlations(self) -> Iterator[tuple[str, str]]:
         yield "@last", "the newest"
         yield "@failed", "the newest that failed"
-        for identifier, facts in islice(correlations(self._state), _RECENT):
+        for identifier, facts in islice(correlations(self._traces), _RECENT):
             first = next((fact for fact in facts if "bus" in fact), facts[0])
             yield short_id(identifier), str(first.get("type", ""))
 

@@ -137,13 +137,13 @@ class Worker:
     def card(self) -> Line:
         """Say in a few facts what serves: components, handlers, what nobody handles, how durable it is."""
         catalog = self.catalog()
-        handlers = [handler["kind"] for handler in catalog["handlers"]]
+        handlers = [handler["kind"] for handler in self._own("handlers")]
         return {
             "app": catalog["app"],
             "components": catalog["runs"],
             "messages": len(catalog["messages"]),
             "handlers": {kind: handlers.count(kind) for kind in ("command", "query", "event")},
-            "projections": len(catalog["projections"]),
+            "projections": len(self._own("projections")),
             "unhandled": [
                 message["type"]
                 for message in catalog["messages"]
@@ -159,6 +159,11 @@ class Worker:
         if self._catalog is None:
             self._catalog = self._app.catalog()
         return self._catalog
+
+    def _own(self, section: str) -> list[Line]:
+        """What of a section of the catalog runs in this process."""
+        catalog = self.catalog()
+        return [row for row in catalog[section] if row["name"].partition(".")[0] in catalog["runs"]]
 
     def write_catalog(self) -> None:
         """Put the catalog where shell completion finds it. A reader sees the old one or the new one."""
@@ -190,7 +195,7 @@ class Worker:
 
     async def _rebuild(self, asked: object, reply: Reply) -> Line:
         """Rebuild projections one after the other. Interrupted at any point, the old rows keep serving."""
-        known = [projection["name"] for projection in self.catalog()["projections"]]
+        known = [projection["name"] for projection in self._own("projections")]
         names = known if asked is None else asked
         if not isinstance(names, list):
             raise UsageError("`projections` is a list of names, or null for all.")

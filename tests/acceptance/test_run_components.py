@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from microlith_cli.control.client import attach
+from microlith_cli.errors import ToolError
+from microlith_cli.session import only_reply
 from tests.eventually import eventually
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(120)]
@@ -70,24 +72,26 @@ def running(folder: Path, component: str) -> Iterator[subprocess.Popen[str]]:
     assert run.returncode == 0
 
 
-async def until_it_answers(folder: Path, component: str) -> None:
-    def answers() -> bool:
+async def until_it_serves(folder: Path, component: str) -> None:
+    """Wait until a process takes what the broker has for it; events that were sent before are not for it."""
+
+    def serves() -> bool:
         try:
             session = attach(folder / ".microlith" / component)
-        except Exception:  # noqa: BLE001 (it may be there and not ready)
+            if session is None:
+                return False
+            with session:
+                return bool(only_reply(session, {"verb": "status"})["status"]["state"] == "serving")
+        except ToolError:  # it may be there and not ready
             return False
-        if session is None:
-            return False
-        session.close()
-        return True
 
-    await eventually(answers, seconds=30)
+    await eventually(serves, seconds=60)
 
 
 async def test_message_goes_through_two_processes_and_is_waited_for(shop):
     with running(shop, "auth"), running(shop, "mail"):
-        await until_it_answers(shop, "auth")
-        await until_it_answers(shop, "mail")
+        await until_it_serves(shop, "auth")
+        await until_it_serves(shop, "mail")
 
         sent = tool(
             *("dispatch", "RegisterCommand", "--email", "a@b.c", "--password", "right"),
@@ -96,6 +100,10 @@ async def test_message_goes_through_two_processes_and_is_waited_for(shop):
         )
         events = tool("events", "list", "--json", cwd=shop, MICROLITH_COMPONENT="mail")
         alive = tool("doctor", "--alive", cwd=shop)
+    listed = tool("trace", "--json", cwd=shop)
+    tree = tool("trace", "@last", cwd=shop)
+    facts = tool("trace", "@last", "--json", cwd=shop)
+    of_one = tool("trace", "@last", "--json", cwd=shop, MICROLITH_COMPONENT="mail")
 
     assert (sent.returncode, json.loads(sent.stdout.splitlines()[-1])["data"]) == (0, {"email": "a@b.c"}), sent.stderr
     assert [json.loads(line)["type"] for line in events.stdout.splitlines()] == [
@@ -104,6 +112,12 @@ async def test_message_goes_through_two_processes_and_is_waited_for(shop):
     ]
     assert alive.stdout == "shop runs: auth\nshop runs: mail\n"
     assert sorted(path.parent.name for path in shop.glob(".microlith/*/events.db")) == ["auth", "mail"]
+    (first,) = map(json.loads, listed.stdout.splitlines())
+    assert (first["type"], first["outcome"], first["messages"]) == ("RegisterCommand", "ok", 3), facts.stdout
+    assert "2 processes" in tree.stdout.splitlines()[0], tree.stdout
+    assert all(name in tree.stdout for name in ("auth.register", "mail.welcome", "WelcomeSentEvent"))
+    assert {json.loads(line)["process"] for line in facts.stdout.splitlines()} == {"auth", "mail"}
+    assert {json.loads(line)["process"] for line in of_one.stdout.splitlines()} == {"mail"}
 
 
 def test_component_that_is_not_there_is_refused(shop):

@@ -60,8 +60,8 @@ def correlation(
     check_can_ask(yes=yes)
     longest = seconds(timeout, "--timeout")
     project = find_project()
-    identifier = find_correlation(project.state, named)
-    facts = list(read_facts(project.state, correlation=identifier))
+    identifier = find_correlation(project.traces, named)
+    facts = list(read_facts(project.traces, correlation=identifier))
     first = _first_of(named, facts)
     os.chdir(project.root)  # as under `run`: relative paths mean the same
     app = load_app(project)

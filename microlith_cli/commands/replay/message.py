@@ -142,7 +142,7 @@ def _traced(project: Project, named: str) -> Iterator[Mapping[str, Any]]:
     """Look in the trace log for commands and queries of an id."""
     if named.startswith("@"):
         return
-    for fact in facts_holding(project.state, named):
+    for fact in facts_holding(project.traces, named):
         identifier = fact.get("id")
         if not isinstance(identifier, str) or "bus" not in fact or not matches(identifier, named):
             continue

@@ -171,21 +171,21 @@ def _list(project: Project, wish: Wish, passes: Callable[[Fact], bool]) -> int:
     if wish.form == "lines":
         shown = _write_facts(_newest(project, passes if wish.filter_text else None, limit), wish.form)
     else:
-        fitting = ((each, facts) for each, facts in correlations(project.state) if any(map(passes, facts)))
+        fitting = ((each, facts) for each, facts in correlations(project.traces) if any(map(passes, facts)))
         shown = _write_list(islice(fitting, limit), wish.form)
     if shown:
         return DONE
-    if next(correlations(project.state), None) is None:
-        raise TraceNotFoundError("@last", project.state, [])
-    raise NothingPassesError(str(project.state / CURRENT), wish.filter_text)
+    if next(correlations(project.traces), None) is None:
+        raise TraceNotFoundError("@last", project.traces, [])
+    raise NothingPassesError(", ".join(str(one / CURRENT) for one in project.traces), wish.filter_text)
 
 
 def _newest(project: Project, passes: Callable[[Fact], bool] | None, limit: int) -> Iterable[Fact]:
     """Read the newest facts, oldest first."""
     if passes is None:
-        return list(islice(read_facts(project.state, newest_first=True), limit))[::-1]
+        return list(islice(read_facts(project.traces, newest_first=True), limit))[::-1]
     # From the oldest on: a filter must have seen a message to judge its handling.
-    return deque(filter(passes, read_facts(project.state)), maxlen=limit)
+    return deque(filter(passes, read_facts(project.traces)), maxlen=limit)
 
 
 def _follow(project: Project, wish: Wish) -> int:
@@ -201,7 +201,7 @@ def _follow(project: Project, wish: Wish) -> int:
     with session:
         asked = wish.filter_text
         if wish.typed is not None:
-            identifier = find_correlation(project.state, wish.typed)
+            identifier = find_correlation(project.traces, wish.typed)
             quote = "'" if '"' in identifier else '"'
             asked = f"{asked} correlation={quote}{identifier}{quote}"
         facts = islice(_followed(session, asked), wish.limit)
@@ -265,6 +265,7 @@ def _write_list(found: Iterable[tuple[str, Sequence[Fact]]], form: Format | None
 
 def _summary(tree: Tree, facts: Sequence[Fact]) -> dict[str, Any]:
     """Describe a correlation as its first message, with what came of it in extensions."""
-    first = next((fact for fact in facts if "bus" in fact), facts[0])
+    messages = [fact for fact in facts if "bus" in fact]
+    first = next((fact for fact in messages if "causationid" not in fact), (messages or facts)[0])
     told = {"outcome": tree.outcome, "messages": tree.messages, "failures": len(tree.failures)}
     return {**first, **told, "tookms": None if tree.took_ms is None else round(tree.took_ms)}

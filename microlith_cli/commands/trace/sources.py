@@ -33,8 +33,8 @@ def facts_of(typed: str) -> tuple[str, list[dict[str, Any]]]:
     if is_file_name(typed):
         return read_file(Path(typed))
     project = find_project()
-    identifier = find_correlation(project.state, typed)
-    return identifier, list(read_facts(project.state, correlation=identifier))
+    identifier = find_correlation(project.traces, typed)
+    return identifier, list(read_facts(project.traces, correlation=identifier))
 
 
 def is_file_name(typed: str) -> bool:
@@ -66,7 +66,7 @@ def import_file(path: Path) -> tuple[str, int]:
     identifier, facts = read_file(path)
     project = find_project()
     # Tries of one handler have one id, and begin at different times.
-    there = {(fact.get("id"), fact.get("time")) for fact in read_facts(project.state, correlation=identifier)}
+    there = {(fact.get("id"), fact.get("time")) for fact in read_facts(project.traces, correlation=identifier)}
     new = [fact for fact in facts if (fact.get("id"), fact.get("time")) not in there]
     log = TraceLog(project.state)
     try:

@@ -29,6 +29,26 @@ def talk(directory: Path, bound: socket.socket) -> bytes:
             return accepted.recv(1)
 
 
+def test_directory_above_is_made_for_this_user_only_and_none_above_that(tmp_path):
+    address.make_private(tmp_path / ".microlith" / "auth")
+
+    assert stat.S_IMODE((tmp_path / ".microlith").stat().st_mode) == 0o700
+    with pytest.raises(UnsafeDirectoryError, match="Cannot make"):
+        address.make_private(tmp_path / "shop" / ".microlith" / "auth")
+    assert not (tmp_path / "shop").exists()
+
+
+def test_umask_is_what_it_was_when_the_directory_above_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    before = os.umask(0o027)
+    try:
+        with pytest.raises(UnsafeDirectoryError, match="Cannot make"):
+            address.make_private(tmp_path / "file" / ".microlith" / "auth")
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)
+
+
 @pytest.mark.parametrize("umask", [0, 0o777])
 def test_directory_is_made_for_this_user_only_whatever_the_umask(tmp_path, umask):
     before = os.umask(umask)
