@@ -66,9 +66,14 @@ class BrokerAtRabbitMQ:
         """Its url for other clients, past the door."""
         return self._url.replace("rabbitmq", "amqp", 1)
 
-    def connect(self) -> Transport:
+    @property
+    def url(self) -> str:
+        """Its url through the door."""
         parts = urlsplit(self._url)
-        return make_transport(f"{self._url.replace(str(parts.port), str(self.door.port), 1)}?heartbeat=2")
+        return f"{self._url.replace(str(parts.port), str(self.door.port), 1)}?heartbeat=2"
+
+    def connect(self) -> Transport:
+        return make_transport(self.url)
 
     async def go_away(self) -> None:
         await self.door.shut()

@@ -39,6 +39,7 @@ class TestMemoryTransport(TransportContract):
 
 
 @pytest.mark.rabbitmq
+@pytest.mark.timeout(180)
 class TestRabbitMQTransport(TransportContract):
     traits = Traits(shares=False, can_differ=True, holds=False)
 

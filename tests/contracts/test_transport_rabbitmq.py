@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import aiormq
 import pytest
-from aiormq import spec
+from aiormq import ChannelInvalidStateError, spec
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -22,9 +22,11 @@ from microlith.testing.transport_contract.stage import (
     COMMANDS,
     EVENTS,
     HANDLING,
+    PATIENCE,
     QUERIES,
     Watching,
     away,
+    in_time,
     parcel,
     publish,
     sent_to,
@@ -42,10 +44,12 @@ from microlith.transports import (
     TransportUnavailableError,
     make_transport,
 )
+from microlith.transports.rabbitmq.line import Connected, Line
+from microlith.transports.rabbitmq.place import place_of
 from microlith.transports.rabbitmq.topology import DELIVERY_LIMIT
 from tests.contracts.at_rabbitmq import BrokerAtRabbitMQ, Door
 
-pytestmark = pytest.mark.rabbitmq
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(180)]
 
 INBOX = Inbox("asker-1")
 NEEDED = Topology("shop", takes=(HANDLING,))
@@ -92,7 +96,7 @@ async def test_deleted_queue_is_made_again_for_who_takes_from_it(stage, broker):
         await gone(broker, lambda channel, name=name: channel.queue_delete(f"{stage.app}.{name}"))
 
     for address, taking in zip(addresses, takings, strict=True):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):  # a quorum queue costs a slow disk seconds
             while not taking.arrivals:  # what is sent before the queue is back is lost where nothing is kept
                 await publish(sender, *sent_to(address, "Stored"))
                 await asyncio.sleep(0.02)
@@ -163,7 +167,7 @@ async def test_settling_goes_on_while_the_broker_takes_nothing(stage, rabbitmq):
     await publish(sender, *sent_to(COMMANDS, "One", "Two", "Three"))
     await taking.until(1)
 
-    rabbitmq.control("set_vm_memory_high_watermark", "0.00001")
+    rabbitmq.evaluate("vm_memory_monitor:set_vm_memory_high_watermark(0.00001)")
     try:
         sending = asyncio.create_task(sender.publish(sent_to(COMMANDS, "Four")))
         for number in range(2):
@@ -171,12 +175,36 @@ async def test_settling_goes_on_while_the_broker_takes_nothing(stage, rabbitmq):
             await taking.until(number + 2)
         assert not sending.done()
     finally:
-        rabbitmq.control("set_vm_memory_high_watermark", "0.4")
+        rabbitmq.evaluate("vm_memory_monitor:set_vm_memory_high_watermark(0.4)")
 
     await sending
     taking.arrivals[2].settle()
     await taking.until(4)
     assert taking.types == ["One", "Two", "Three", "Four"]
+
+
+async def test_connection_is_made_again_whatever_fails_meanwhile(broker):
+    """The library ends who waits for an answer in many ways: an exception without a text is one of them."""
+    failures = [Exception(), StopAsyncIteration(), ChannelInvalidStateError("closed"), KeyError("capabilities")]
+    told: list[bool] = []
+    prepared = 0
+
+    async def prepare(_: Connected) -> None:
+        nonlocal prepared
+        prepared += 1
+        if prepared > 1 and failures:
+            raise failures.pop(0)
+
+    line = Line(place_of(broker.url), "a test", prepare, lambda _line, there, _why: told.append(there))
+    await line.start()
+    async with away(broker):
+        await until(lambda: told == [False])
+    async with in_time():
+        connection = await line.get()
+
+    assert not connection.is_closed
+    assert (prepared, failures, told) == (6, [], [False, True])
+    await line.close()
 
 
 async def test_inbox_keeps_what_is_sent_to_it_while_its_process_reconnects(stage, broker, stranger):
@@ -263,7 +291,7 @@ async def test_message_without_any_header_arrives_to_be_refused(stage, stranger,
     arrival.refuse("it has no type")
 
     assert arrival.parcel == Parcel({}, b"hello")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not (refused := await broker.refused(stage.app)):  # noqa: ASYNC110 (the broker tells nobody)
             await asyncio.sleep(0.02)
     assert refused == [(Parcel({}, b"hello"), "it has no type")]
@@ -315,14 +343,14 @@ async def test_parcel_that_the_protocol_cannot_carry_is_refused_and_the_next_is_
 async def test_broker_that_takes_less_is_learnt_of(stage, rabbitmq):
     _, taking = await stage.taking(HANDLING)
     sender = await stage.open(sends=(COMMANDS,))
-    rabbitmq.control("eval", "application:set_env(rabbit, max_message_size, 100000).")
+    rabbitmq.evaluate("application:set_env(rabbit, max_message_size, 100000)")
     try:
         fresh = await stage.open(sends=(COMMANDS,))
         sent = [*sent_to(COMMANDS, "One"), (COMMANDS, parcel("Large", data=b"x" * 100_001))]
         with pytest.raises(ParcelRefusedError) as refused:
             await publish(fresh, *sent)
     finally:
-        rabbitmq.control("eval", "application:set_env(rabbit, max_message_size, 134217728).")
+        rabbitmq.evaluate("application:set_env(rabbit, max_message_size, 134217728)")
     await publish(sender, *sent_to(COMMANDS, "Last"))
 
     await taking.until_type("Last")

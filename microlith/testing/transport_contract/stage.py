@@ -23,8 +23,8 @@ from microlith.transports import (
     TransportUnavailableError,
 )
 
-PATIENCE = 30.0
-"""Seconds that anything may take; a broker that starts again takes some."""
+PATIENCE = 60.0
+"""Seconds that anything may take; a broker that starts again takes some, and one with a slow disk many."""
 
 COMMANDS = Topic("command", "stock")
 QUERIES = Topic("query", "stock")

@@ -24,11 +24,12 @@ from microlith.transports.rabbitmq.place import Place
 
 logger = logging.getLogger("microlith.transports")
 
-LOST = (AMQPError, PAMQPException, OSError, EOFError, RuntimeError, TimeoutError, asyncio.CancelledError)
-"""What the library raises where a connection or a channel ends: cancellation, too, in whoever waits for an answer."""
-
+_LOST = (AMQPError, PAMQPException, OSError, EOFError, RuntimeError, StopAsyncIteration, TimeoutError)
 _PATIENCE = 10.0
 """Seconds for a connection to be made, or taken down."""
+_PREPARING = 120.0
+"""Seconds for what is done on it first. A broker whose disk is slow takes seconds for each queue, and what it had begun is
+begun anew by the next try; one that is gone is noticed long before, by its heartbeat."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 3.0
 """Seconds between two tries; each pause is twice the one before."""
 
@@ -109,13 +110,17 @@ class Line:
         pause, said = _FIRST_PAUSE, ""
         while True:
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 (many clients at a time, no secret)
+            pause = min(2 * pause, _LONGEST_PAUSE)
             try:
                 return await self._connect()
             except (TransportUnavailableError, TopologyDriftError) as error:
-                pause = min(2 * pause, _LONGEST_PAUSE)
                 if said != str(error):
                     said = str(error)
                     logger.warning("%s It is tried again.", said)
+            except Exception:  # nobody else would ever make the connection again
+                logger.exception(
+                    "Connecting to %s failed in a way that nobody expected. It is tried again.", self._place.shown
+                )
 
     async def _connect(self) -> "Connected":
         connection: Connected | None = None
@@ -123,20 +128,27 @@ class Line:
             async with asyncio.timeout(_PATIENCE):
                 connection = Connected(self._place, self._label, self._place.security())
                 await connection.connect()
+            async with asyncio.timeout(_PREPARING):
                 await self._prepare(connection)
         except BaseException as error:
             if connection is not None:
                 await connection.hang_up()
-            if isinstance(error, LOST) and not is_cancellation(error):
+            if is_loss(error):
                 raise TransportUnavailableError(self._place.shown, text_of(error)) from error
             raise
         return connection
 
 
-def is_cancellation(error: BaseException) -> bool:
-    """Tell whether an error means that somebody wants this task to end; the library raises the same when it hangs up."""
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+def is_loss(error: BaseException) -> bool:
+    """Tell whether an error means that a connection or a channel has ended.
+
+    The library has many for that. Among them are an Exception without any text, and the cancellation of whoever waits for an
+    answer, which is to be told from one that somebody wants.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is None or not task.cancelling()
+    return isinstance(error, _LOST) or type(error) is Exception
 
 
 @contextmanager
@@ -144,8 +156,8 @@ def overlooking_loss() -> Iterator[None]:
     """Go on when a connection or a channel ends meanwhile."""
     try:
         yield
-    except LOST as error:
-        if is_cancellation(error):
+    except BaseException as error:
+        if not is_loss(error):
             raise
 
 
@@ -155,7 +167,7 @@ def text_of(error: BaseException) -> str:
         return "it does not answer"
     if isinstance(error, ConnectionClosed) and len(error.args) > 1:
         return str(error.args[1])
-    return str(error) or type(error).__name__
+    return str(error) or "it was closed"
 
 
 class _Wire(TransportFactory):
@@ -194,6 +206,8 @@ class Connected(Connection):
         closing = self.closing
         await asyncio.wait([closing])
         error = None if closing.cancelled() else closing.exception()
+        if isinstance(error, asyncio.CancelledError):  # the library stops reading when nothing comes any more
+            return "nothing comes over it any more"
         return "it was closed" if error is None else text_of(error)
 
     async def hang_up(self) -> None:

@@ -9,7 +9,7 @@ from aiormq import Channel, ChannelNotFoundEntity, ChannelPreconditionFailed, De
 
 from microlith.payloads import MAX_BYTES
 from microlith.transports.errors import TopologyDriftError, TransportUnavailableError
-from microlith.transports.rabbitmq.line import LOST, Line, is_cancellation, text_of
+from microlith.transports.rabbitmq.line import Line, is_loss, text_of
 from microlith.transports.rabbitmq.packing import Packet
 
 _TOO_LARGE = re.compile(r"message size \d+ .*larger than .*max size (\d+)")
@@ -85,8 +85,8 @@ class Sender:
                 if channel is not None and channel.connection is connection:
                     await self._declare()  # the broker may have closed it because something was gone
                 self._channel = channel = await connection.open_channel(confirms=True)
-            except LOST as error:
-                if is_cancellation(error):
+            except BaseException as error:
+                if not is_loss(error):
                     raise
                 raise TransportUnavailableError(self._shown, text_of(error)) from error
             return channel
@@ -110,8 +110,8 @@ async def _publish(channel: Channel, packet: Packet) -> Outcome:
             mandatory=packet.kept,
             wait=False,  # the confirmation is waited for, which is more
         )
-    except LOST as error:
-        if is_cancellation(error):
+    except BaseException as error:
+        if not is_loss(error):
             raise
         return error
     return None

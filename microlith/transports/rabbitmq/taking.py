@@ -11,7 +11,7 @@ from aiormq.abc import DeliveredMessage
 
 from microlith.transports.errors import TopologyDriftError, TransportUnavailableError
 from microlith.transports.protocol import Parcel
-from microlith.transports.rabbitmq.line import LOST, Connected, Line, is_cancellation, overlooking_loss, text_of
+from microlith.transports.rabbitmq.line import Connected, Line, is_loss, overlooking_loss, text_of
 from microlith.transports.rabbitmq.packing import unpack
 
 logger = logging.getLogger("microlith.transports")
@@ -215,8 +215,8 @@ class Taking:
             try:
                 await self._consume(connection)
                 pause = _PAUSE
-            except LOST as error:
-                if is_cancellation(error):
+            except BaseException as error:
+                if not is_loss(error):
                     raise
                 logger.debug("Nothing comes from %s for now: %s", self._queue, text_of(error))
                 pause = min(max(2 * pause, _PAUSE), _LONGEST_PAUSE)

@@ -10,7 +10,7 @@ from microlith.payloads import MAX_BYTES
 from microlith.transports.errors import ParcelRefusedError, TopologyDriftError, TransportUnavailableError
 from microlith.transports.protocol import Address, Arrival, Change, Inbox, Parcel, Subscribing, Topology, wants
 from microlith.transports.rabbitmq import topology as at_broker
-from microlith.transports.rabbitmq.line import LOST, Connected, Line, is_cancellation, overlooking_loss, text_of
+from microlith.transports.rabbitmq.line import Connected, Line, is_loss, overlooking_loss, text_of
 from microlith.transports.rabbitmq.packing import Packet, pack, pack_aside
 from microlith.transports.rabbitmq.place import place_of
 from microlith.transports.rabbitmq.sending import Sender
@@ -176,8 +176,8 @@ class RabbitMQTransport:
     async def _declare(self, line: Line) -> None:
         try:
             await self._prepare(await line.get())
-        except LOST as error:
-            if is_cancellation(error):
+        except BaseException as error:
+            if not is_loss(error):
                 raise
             raise TransportUnavailableError(self.broker, text_of(error)) from error
 
