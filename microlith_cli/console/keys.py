@@ -6,6 +6,7 @@ Draws nothing and knows no line: what a key means is said elsewhere.
 """
 
 import codecs
+import fcntl
 import os
 import select
 import signal
@@ -25,6 +26,11 @@ _PASTE = ("\x1b[200~", "\x1b[201~")
 _ASK, _ASK_NO_MORE = "\x1b[?2004h", "\x1b[?2004l"
 _ESCAPE_SECONDS = 0.05
 """How long the rest of an escape sequence may take."""
+_END, _KEPT_END = b"\x04", b"\0"
+"""Ctrl-D, and what the kernel keeps in its place while it edits lines itself."""
+
+_pressed: deque[str] = deque()
+"""What was pressed and nobody has taken; whoever asks next gets it, for a process has one keyboard."""
 
 
 class Keys:
@@ -41,7 +47,7 @@ class Keys:
         self.descriptor = sys.stdin.fileno()
         """Can be read when a key was pressed."""
         self._decoder = codecs.getincrementaldecoder(sys.stdin.encoding or "utf-8")("replace")
-        self._waiting: deque[str] = deque()
+        self._ahead = 0
         self._pasting = False
 
     @contextmanager
@@ -57,6 +63,7 @@ class Keys:
         signals = (signal.SIGCONT, signal.SIGWINCH)
         handlers = [signal.signal(each, again) for each in signals]
         self._set(before)
+        self._ahead = self._readable()
         self._write(_ASK)
         try:
             yield
@@ -76,12 +83,12 @@ class Keys:
         """
         if select.select([self.descriptor], [], [], 0)[0]:
             self._gather()
-        while self._waiting:
-            yield self._waiting.popleft()
+        while _pressed:
+            yield _pressed.popleft()
 
     def forget(self) -> None:
         """Forget what was pressed and not yet taken."""
-        self._waiting.clear()
+        _pressed.clear()
         self._pasting = False
 
     def _gather(self) -> None:
@@ -92,7 +99,7 @@ class Keys:
             if key in _PASTE:
                 self._pasting = key == _PASTE[0]
             else:
-                self._waiting.append(" " if self._pasting and key == "\t" else key)
+                _pressed.append(" " if self._pasting and key == "\t" else key)
 
     def _typed(self) -> str:
         try:
@@ -101,7 +108,15 @@ class Keys:
             data = b""
         if not data:
             raise EOFError
-        return self._decoder.decode(data)
+        ahead, self._ahead = data[: self._ahead], max(0, self._ahead - len(data))
+        return self._decoder.decode(ahead.replace(_KEPT_END, _END) + data[len(ahead) :])
+
+    def _readable(self) -> int:
+        """How many bytes can be read."""
+        try:
+            return int.from_bytes(fcntl.ioctl(self.descriptor, termios.FIONREAD, bytes(4)), sys.byteorder)
+        except OSError:
+            return 0
 
     def _set(self, before: list[Any]) -> None:
         modes = list(before)

@@ -54,8 +54,10 @@ def test_message_alone_is_dispatched_and_leaving_leaves_the_application_running(
     assert running.serving()["state"] == "serving"
 
 
-def test_tab_completes_verbs_messages_fields_and_recent_ids(shell, running):
+def test_tab_completes_verbs_messages_fields_and_recent_ids(shell, running, project):
     running.dispatch("Say", {"number": 4}, wait=["SaidEvent"])
+    log = project / ".microlith" / "trace.jsonl"
+    until(lambda: log.exists() and '"type":"Say"' in log.read_text("utf-8"), "the message is not in the trace log")
     shell.press("disp\t")
     shell.has_row("echo> dispatch")
     shell.press("Sl\t")
@@ -141,6 +143,39 @@ def test_interrupt_cancels_the_command_that_runs_and_then_clears_the_line(shell)
     shell.has_row("echo>")
     shell.press(".quit\r")
     assert shell.ended() == 0
+
+
+def test_what_is_typed_while_a_command_runs_is_taken_when_it_has_ended(shell):
+    shell.press("Sleep --seconds 1 --wait SleptEvent\r")
+    shell.shows("accepted Sleep")
+    assert shell.echoes()
+    shell.press("Say --number 41 --wait SaidEvent\rSay --numb\x7f\x7f\x7f\x7f\x04")
+    shell.shows("number  41")
+    shell.has_row("echo> Say --")
+
+    shell.press("\x15Sleep --seconds 1 --wait SleptEvent\r")
+    shell.shows("accepted Sleep", after=shell.shows("number  41"))
+    until(shell.echoes, "the command runs")
+    shell.press("\x04")
+
+    assert shell.ended() == 0
+
+
+def test_what_is_typed_behind_an_answer_is_the_next_line(shell):
+    shell.press("Say --wait SaidEvent\r")
+    shell.shows("number (integer)")
+    until(lambda: not shell.echoes(), "the answer is edited")
+    shell.press("41\rSay --number 42 --wait SaidEvent\r\x04")
+
+    shell.shows("number  42", after=shell.shows("number  41"))
+    assert shell.ended() == 0
+
+
+def test_key_that_sends_no_character_does_not_leave(shell):
+    shell.press("\x00")
+    shell.press("\x00Say --number 41 --wait SaidEvent\r")
+
+    shell.shows("number  41")
 
 
 def test_failed_line_is_told_and_the_next_one_is_asked_for(shell):
