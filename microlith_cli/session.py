@@ -178,6 +178,18 @@ def message_named(catalog: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found[0]
 
 
+def component_named(catalog: Mapping[str, Any], name: str) -> str:
+    """Find a component in a catalog.
+
+    Raises:
+        UnknownNameError: There is none of that name.
+    """
+    known: list[str] = catalog["components"]
+    if name not in known:
+        raise UnknownNameError("component", name, known, see="microlith list --components")
+    return name
+
+
 def _names(entry: Mapping[str, Any]) -> tuple[str, str]:
     """A message's class name, and its full name; the catalog has the full one where the other is not enough."""
     name = str(entry["type"]).rpartition(".")[2]

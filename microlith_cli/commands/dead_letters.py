@@ -45,7 +45,7 @@ class NoDeadLetterError(ToolError):
         super().__init__(
             f"{typed!r} is no dead letter; there {'is 1' if len(letters) == 1 else f'are {len(letters)}'}."
             if letters
-            else "No dead letters.",
+            else f"{typed!r} is no dead letter; there are none.",
             hint="`microlith dead-letters` lists them; there are also @last, @-2 and so on." if letters else "",
         )
 

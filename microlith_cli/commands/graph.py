@@ -18,7 +18,7 @@ from microlith_cli.console import plain
 from microlith_cli.console.ink import one_line
 from microlith_cli.errors import DONE, SAID_NO
 from microlith_cli.project import find_project
-from microlith_cli.session import read_catalog
+from microlith_cli.session import component_named, read_catalog
 
 Row = Mapping[str, Any]
 
@@ -60,6 +60,8 @@ def command(
     """Show who sends what to whom: messages, the handlers and projections that take them, what those send."""
     plain.settings.as_json = as_json or form is Form.json
     catalog = read_catalog(find_project())
+    if component is not None:
+        component_named(catalog, component)
     messages = {str(row["type"]): row for row in catalog["messages"]}
     found = [edge for edge in edges(catalog) if component is None or component in _components(edge, messages)]
     if plain.settings.as_json:
@@ -68,6 +70,10 @@ def command(
     else:
         for line in mermaid(found, messages) if form is Form.mermaid else tree(found, messages):
             plain.out(plain.escape(line))
+    if not found:
+        plain.say(
+            f"no handler and no projection {f'touches {component}' if component else 'is declared'}: nothing to draw"
+        )
     return DONE if found else SAID_NO
 
 

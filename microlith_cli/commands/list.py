@@ -15,7 +15,7 @@ from microlith_cli.console.ink import Ink, cells
 from microlith_cli.diagnosis.standings import UNKNOWN, read_standings, told
 from microlith_cli.errors import DONE, SAID_NO
 from microlith_cli.project import find_project
-from microlith_cli.session import read_catalog
+from microlith_cli.session import component_named, read_catalog
 
 KINDS = ("command", "event", "query", "response")
 SECTIONS = ("components", "messages", "handlers", "processes", "projections")
@@ -38,6 +38,8 @@ def command(
     asked = dict(zip(SECTIONS, (components, messages, handlers, processes, projections), strict=True))
     project = find_project()
     catalog = read_catalog(project)
+    if component is not None:
+        component_named(catalog, component)
     shown = {
         section: [row for row in _rows(catalog, section) if component in {None, _owner(row)}]
         for section in SECTIONS

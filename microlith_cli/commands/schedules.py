@@ -37,7 +37,7 @@ class NoScheduleError(ToolError):
         super().__init__(
             f"No scheduled message is {typed!r}; there {'is' if len(schedules) == 1 else 'are'} {len(schedules)}."
             if schedules
-            else "Nothing is scheduled.",
+            else f"No scheduled message is {typed!r}; nothing is scheduled.",
             hint="`microlith schedules` lists them." if schedules else "",
         )
 

@@ -59,7 +59,7 @@ class NoEventError(ToolError):
 
     def __init__(self, typed: str, head: int) -> None:
         super().__init__(
-            f"{typed!r} is no event." if head >= 0 else "There are no events.",
+            f"{typed!r} is no event." if head >= 0 else f"{typed!r} is no event; there are none.",
             hint=f"Positions go from 0 to {head}; there are also @last, @-2 and so on, and the beginning of an id."
             if head >= 0
             else "",

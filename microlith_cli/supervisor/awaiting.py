@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from microlith import Envelope, Message, Microlith
-from microlith_cli.errors import UsageError
+from microlith_cli.errors import UsageError, nearest
 from microlith_cli.filtering import compile_filter
+from microlith_cli.filtering.terms import KEYS
 
 _AT_MOST = 100
 _WHERE = re.compile(r"\s+where\s+", re.IGNORECASE)
@@ -20,6 +21,8 @@ _NAME = re.compile(
     r"""(?P<quoted>"[^"]*"|'[^']*')|(?P<before>(?:^|\s)(?:-|not:)*)(?P<name>[A-Za-z_]\w*)(?=[^\s"':=<>]*[:=<>])"""
 )
 """A name before a comparison, outside quotes."""
+_KEYS = tuple(key.partition(".")[0] for key in KEYS)
+"""What a term of the filter language may begin with."""
 
 
 Condition = Callable[[Envelope[Any]], bool]
@@ -60,8 +63,12 @@ def _condition(app: Microlith, cls: type[Message], text: str) -> Condition:
     def spelled(match: re.Match[str]) -> str:
         if match["quoted"]:
             return match["quoted"]
-        prefix = "data." if match["name"] in fields else ""
-        return f"{match['before']}{prefix}{match['name']}"
+        name = match["name"]
+        if name not in fields and name.lower() not in _KEYS:
+            close = nearest(name, [*sorted(fields), *_KEYS])
+            hint = f"Did you mean {close!r}?" if close else f"Its fields are {', '.join(sorted(fields)) or 'none'}."
+            raise UsageError(f"{cls.__name__} has no field {name!r} to wait for.", hint=hint)
+        return f"{match['before']}{'data.' if name in fields else ''}{name}"
 
     passes = compile_filter(_NAME.sub(spelled, text))
     return lambda envelope: passes(app.cloud_event(envelope))

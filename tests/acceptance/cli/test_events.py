@@ -112,7 +112,7 @@ def test_nothing_found_is_said(tool):
 
     assert (empty.code, empty.err.splitlines()[-1]) == (1, "No events.")
     assert (unknown.code, none.code) == (1, 1)
-    assert "There are no events" in unknown.err
+    assert "is no event; there are none" in unknown.err
 
 
 def test_one_is_shown_by_position_id_or_from_the_end(either):

@@ -26,10 +26,16 @@ def test_arrows_are_told_as_json(either):
     assert lines == either("graph", "auth", "--format", "json").lines
 
 
-def test_component_that_nothing_touches_is_nothing(tool):
+def test_component_that_nothing_touches_is_told(tool):
+    (tool.folder / "shop" / "billing").mkdir()
+    (tool.folder / "shop" / "billing" / "__init__.py").write_text(
+        "from microlith import Component\n\nbilling = Component('billing')\n"
+    )
+
     ended = tool("graph", "billing")
 
     assert (ended.code, ended.out) == (1, "")
+    assert "billing" in ended.err
 
 
 def test_diagram_names_every_node_once_and_links_what_it_names(tool):

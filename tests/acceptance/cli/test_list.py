@@ -33,10 +33,11 @@ def test_list_in_json_is_one_object_a_line(either):
     assert (login["kind"], login["handlers"], login["secrets"]) == ("command", ["auth.login"], ["password"])
 
 
-def test_component_that_does_not_exist_has_nothing(either):
+def test_component_that_does_not_exist_is_told(either):
     ended = either("list", "nobody")
 
-    assert ended.code == 1
+    assert (ended.code, ended.out) == (2, "")
+    assert "There is no component 'nobody'." in ended.err
 
 
 def test_help_of_a_message_shows_its_fields(either):
