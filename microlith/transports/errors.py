@@ -30,6 +30,14 @@ class MissingDriverError(TransportError):
         )
 
 
+_MENDS = {
+    "certificate": "Say in its url who has signed its certificate: `?cafile=authority.pem`.",
+    "authentication": "Correct the user and the password in its url under [tool.microlith.buses].",
+    "ACCESS_REFUSED": "Correct the user and the password in its url under [tool.microlith.buses].",
+}
+"""What to do about a reason that has such a word, in whatever words of its library."""
+
+
 class TransportUnavailableError(TransportError):
     """The broker cannot be reached, or went away. What was under way may have been taken: sending it again is safe.
 
@@ -40,7 +48,10 @@ class TransportUnavailableError(TransportError):
     def __init__(self, broker: str, reason: str) -> None:
         super().__init__(
             f"{broker} cannot be reached: {reason}",
-            hint="Start the broker, or correct its url under [tool.microlith.buses].",
+            hint=next(
+                (hint for word, hint in _MENDS.items() if word.lower() in reason.lower()),
+                "Start the broker, or correct its url under [tool.microlith.buses].",
+            ),
         )
         self.broker = broker
 

@@ -66,12 +66,22 @@ async def taken(transport, count, wanted=HANDLING):
     raise AssertionError("the iteration ended")
 
 
-async def change_topic(kafka, topic, name, value):
-    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+async def make_narrow(kafka, topic, limit, more):
+    """Let a topic take no records over a limit, and return once it takes none that are somewhat larger."""
+    entry = ConfigEntry("max.message.bytes", str(limit), incremental_operation=AlterConfigOpType.SET)
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     changed = admin.incremental_alter_configs([ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])])
     for done in changed.values():
         await asyncio.wrap_future(done)
+    await eventually(lambda: is_refused(kafka, topic, more), seconds=30)  # it answers before it does so
+
+
+def is_refused(kafka, topic, size):
+    refused = []
+    producer = Producer({"bootstrap.servers": kafka.bootstrap, "message.max.bytes": 2 * size})
+    producer.produce(topic, b"x" * size, partition=0, on_delivery=lambda error, _: refused.append(error is not None))
+    producer.flush(20)
+    return refused == [True]
 
 
 def stored(kafka, topic, partitions=2):
@@ -82,7 +92,8 @@ def stored(kafka, topic, partitions=2):
         _, end = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30)
         consumer.assign([TopicPartition(topic, number, 0)])
         while end and (message := consumer.poll(30)) is not None:
-            ids.append(to_parcel(message).attributes["id"])
+            if message.headers():  # what it was tried with has none
+                ids.append(to_parcel(message).attributes["id"])
             if message.offset() == end - 1:
                 break
     consumer.close()
@@ -93,6 +104,7 @@ class Narrow:
     """A batch in several requests, with one in the middle that the broker does not take any more."""
 
     LIMIT = 1_030_000
+    MORE = 1_045_000
     BEFORE = tuple(f"before-{number}" for number in range(60))
     BEHIND = tuple(f"behind-{number}" for number in range(60))
 
@@ -100,7 +112,7 @@ class Narrow:
         filler = b"x" * 40_000
         self.batch = sent(
             *(parcel(name, data=filler) for name in self.BEFORE),
-            parcel("too large", data=b"x" * 1_045_000),
+            parcel("too large", data=b"x" * self.MORE),
             *(parcel(name, data=filler) for name in self.BEHIND),
         )
 
@@ -108,7 +120,7 @@ class Narrow:
 async def narrow_sender(kafka, kafka_prefix, opened):
     sender = await opened([(COMMANDS,)])
     topic = f"{kafka_prefix}commands.stock"
-    await change_topic(kafka, topic, "max.message.bytes", str(Narrow.LIMIT))
+    await make_narrow(kafka, topic, Narrow.LIMIT, Narrow.MORE)
     return sender, topic
 
 

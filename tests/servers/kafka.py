@@ -5,14 +5,17 @@ import shutil
 import socket
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from tests.servers.certificates import Authority
 from tests.servers.ports import LOOPBACK, free_ports
 from tests.servers.server import Server, ServerMissingError
 
@@ -26,7 +29,7 @@ _SETTINGS = {
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
-    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT",
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,SECURE:SASL_SSL",
     "auto.create.topics.enable": "false",  # a topic that nobody set up is a mistake
     # One node keeps what three would share.
     "offsets.topic.replication.factor": "1",
@@ -54,6 +57,12 @@ _SETTINGS = {
 }
 
 
+USERS = {"PLAIN": ("ada", "plain/secret"), "SCRAM-SHA-512": ("bob", "scram@secret")}
+"""Who may log in at the secure port, and how; the passwords need quoting in a url."""
+_PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required user_{}={};"
+_SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+
+
 class Kafka(Server):
     """A broker with the group protocols of this and the last generation; topics are not made by themselves.
 
@@ -67,7 +76,7 @@ class Kafka(Server):
         self._java, jars = _java(), _jars()
         super().__init__()
         self._jvm = ["-Xmx384m", "-XX:+UseSerialGC", "-Djava.net.preferIPv4Stack=true", *jvm, "-cp", f"{jars}/*"]
-        self.port, self.proxied_port, self.proxy_port, self._controller_port = free_ports(4)
+        self.port, self.proxied_port, self.proxy_port, self.secure_port, self._controller_port = free_ports(5)
 
     @property
     def url(self) -> str:
@@ -87,6 +96,17 @@ class Kafka(Server):
         tells them the port of the proxy.
         """
         return f"kafka://{LOOPBACK}:{self.proxy_port}"
+
+    def secure_url(self, mechanism: str, password: str | None = None) -> str:
+        """The broker at the port that speaks TLS and wants a login; `authority` has signed its certificate."""
+        user, right = USERS[mechanism]
+        login = f"{user}:{quote(right if password is None else password, safe='')}"
+        return f"kafkas://{login}@{LOOPBACK}:{self.secure_port}?mechanism={mechanism}"
+
+    @cached_property
+    def authority(self) -> Authority:
+        """Who has signed the certificate of the secure port."""
+        return Authority(self.folder / "tls")
 
     def create_topics(self, *names: str, partitions: int = 1) -> None:
         """Make topics, and return once they can be written to."""
@@ -115,19 +135,35 @@ class Kafka(Server):
     def _launch(self) -> None:
         data, properties = self.folder / "data", self.folder / "server.properties"
         direct, controller = f"PLAINTEXT://{LOOPBACK}:{self.port}", f"CONTROLLER://{LOOPBACK}:{self._controller_port}"
+        direct += f",SECURE://{LOOPBACK}:{self.secure_port}"
         settings = {
             **_SETTINGS,
             "listeners": f"{direct},PROXIED://{LOOPBACK}:{self.proxied_port},{controller}",
             "advertised.listeners": f"{direct},PROXIED://{LOOPBACK}:{self.proxy_port},{controller}",
             "controller.quorum.bootstrap.servers": f"{LOOPBACK}:{self._controller_port}",
             "log.dirs": str(data),
+            **self._security(),
         }
         properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), "utf-8")
         java = [self._java, *self._jvm]
         if not data.exists():
             how = ["format", "--standalone", "--cluster-id", _CLUSTER, "--config", str(properties)]
-            self._run_to_the_end([*java, "kafka.tools.StorageTool", *how])
+            user, password = USERS["SCRAM-SHA-512"]
+            known = ["--add-scram", f"SCRAM-SHA-512=[name={user},password={password}]"]
+            self._run_to_the_end([*java, "kafka.tools.StorageTool", *how, *known])
         self._run([*java, "-Dlog4j2.level=WARN", "kafka.Kafka", str(properties)])
+
+    def _security(self) -> dict[str, str]:
+        """What the secure port is set to."""
+        port = "listener.name.secure."
+        user, password = USERS["PLAIN"]
+        return {
+            f"{port}ssl.keystore.type": "PEM",
+            f"{port}ssl.keystore.location": str(self.authority.signed),
+            f"{port}sasl.enabled.mechanisms": ",".join(USERS),
+            f"{port}plain.sasl.jaas.config": _PLAIN.format(user, f'"{password}"'),
+            f"{port}scram-sha-512.sasl.jaas.config": _SCRAM,
+        }
 
     def _answers(self) -> bool:
         socket.create_connection((LOOPBACK, self.port), timeout=5).close()  # quieter than the client when refused

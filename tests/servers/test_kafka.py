@@ -168,7 +168,7 @@ def test_topics_and_groups_of_a_prefix_are_deleted(kafka, kafka_prefix):
 def test_only_loopback_reaches_it(kafka):
     addresses = listening(kafka.pids)
 
-    assert len(addresses) == 3
+    assert len(addresses) == 4
     assert ("127.0.0.1", kafka.port) in addresses
     assert {address for address, _ in addresses} == {"127.0.0.1"}
 
