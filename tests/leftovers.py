@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds for threads that are about to end."""
 _FRAMES = 12
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-PATIENCE = 20.0
+PATIENCE = 40.0
 """Seconds for anything that takes less than one on an idle machine."""
 
 

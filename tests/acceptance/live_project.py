@@ -20,7 +20,7 @@ from microlith_cli.errors import ConnectionLostError
 
 Line = dict[str, Any]
 
-PATIENCE = 15.0
+PATIENCE = 40.0
 """Seconds for anything that takes less than one on an idle machine."""
 
 PYPROJECT = """\

@@ -144,7 +144,7 @@ def test_signal_ends_a_run_that_never_served(project):
 
         running.signal(TERM)
 
-        assert running.wait(5) == 0
+        assert running.wait(20) == 0
     assert not workers_of(project)
 
 
@@ -155,7 +155,7 @@ def test_signal_ends_a_run_that_waits_to_be_mended(project):
 
         running.signal(INT)
 
-        assert running.wait(5) == 0
+        assert running.wait(20) == 0
     assert not workers_of(project)
 
 

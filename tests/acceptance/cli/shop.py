@@ -238,7 +238,7 @@ def stop(process: subprocess.Popen[str]) -> int:
     """End a process in good order; returns its exit code."""
     process.terminate()
     try:
-        return process.wait(15)
+        return process.wait(40)
     finally:
         process.kill()
         process.wait()

@@ -137,7 +137,7 @@ def test_script_ends_quietly_when_nobody_reads_any_more(attached):
     process.stdin.write("list\n" * 3)
     process.stdin.close()
 
-    assert process.wait(15) == 0
+    assert process.wait(40) == 0
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
 
@@ -153,6 +153,6 @@ def test_lines_are_answered_as_they_come(attached):
         assert "CurrentUserResponse" in process.stdout.readline()
     process.stdin.close()
 
-    assert process.wait(15) == 0
+    assert process.wait(40) == 0
     process.stdout.close()
     process.stderr.close()

@@ -107,7 +107,7 @@ def test_follow_whose_reader_has_gone_ends_quietly(shop: Path):
             if process.poll() is not None:
                 break
             echo(shop, "unread")
-        assert process.wait(15) == 0
+        assert process.wait(40) == 0
         assert process.stderr.read() == ""
     finally:
         process.kill()
