@@ -66,7 +66,7 @@ async def test_event_that_came_does_not_count_on_leaving_again(told):
     (sent,), (left,) = told.of("paying", "PaidEvent")
     came, handled = told.of("telling", "PaidEvent")
 
-    assert (sent["handlers"], left["data"]["handler"]) == (1, "outbox.events")
+    assert (sent["handlers"], left["data"]["handler"]) == (1, "outbox.events@memory://agency")
     assert [(fact["handlers"], fact["projections"], fact["origin"]) for fact in came] == [(1, 1, "paying")]
     assert [fact["data"]["handler"] for fact in handled] == ["telling.tell"]
 
@@ -106,7 +106,7 @@ async def test_tree_of_all_processes_is_one_and_finished(told):
     (paid,) = [message for message in tree.walk() if message.type == "PaidEvent"]
     assert (paid.projections, {handling.handler for handling in paid.handlings}) == (
         1,
-        {"outbox.events", "telling.tell"},
+        {"outbox.events@memory://agency", "telling.tell"},
     )
 
 
