@@ -24,6 +24,7 @@
         ├── PositionConflictError     another writer came first
         ├── StoreLockedError          another process owns the store
         ├── StoreUnavailableError     the write certainly did not happen
+        │   └── StoreAwayError              its database cannot be reached for the time being
         ├── UnknownOutcomeError       the write may have happened; the same message id is safe to send again
         ├── UnknownProjectionError    a projection that the store was not opened with
         └── CorruptionError           stored bytes do not match their checksum
@@ -401,6 +402,20 @@ class StoreUnavailableError(StoreError):
 
     def __init__(self, reason: str, *, hint: str = "Mend the cause and send the messages again.") -> None:
         super().__init__(f"The event store did not record the messages: {reason}", hint=hint)
+
+
+class StoreAwayError(StoreUnavailableError):
+    """The database of the store cannot be reached, or lets nobody write; the store goes on when it is back.
+
+    Whatever was asked of it certainly did not happen.
+    """
+
+    def __init__(self, place: str, reason: str) -> None:
+        StoreError.__init__(
+            self,
+            f"The event store {place} cannot be reached: {reason}.",
+            hint="Start its server, or correct the store's url.",
+        )
 
 
 class UnknownOutcomeError(StoreError):

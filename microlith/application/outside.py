@@ -16,7 +16,7 @@ from typing import Any
 from microlith.application.following import Follower, Followers, InsideFollower
 from microlith.application.wiring import Wiring
 from microlith.context import Folding
-from microlith.errors import HandlerFailedError, MicrolithError, text_of
+from microlith.errors import HandlerFailedError, MicrolithError, StoreAwayError, text_of
 from microlith.event_store.projecting import tell_stop
 from microlith.event_store.protocol import EventStore, Rebuilt, RecordedEvent
 from microlith.projections import ExternalProjection
@@ -144,6 +144,8 @@ class OutsideFollower(Follower):
             if _is_cancelled():
                 raise
             return "CancelledError: it let a cancellation of its own escape"
+        except StoreAwayError:  # of what it reads, or of the keys that open the event: it is called again
+            raise
         except Exception as raised:  # noqa: BLE001 (whatever it is, it stops this projection and nothing else)
             return f"{type(raised).__name__}: {text_of(raised)}"
         return None

@@ -148,7 +148,7 @@ class Serving:
             return known.get(annotation, app)
         if isinstance(detail, Component):
             return self._resources.get(detail, annotation)
-        return View(annotation.__args__[0], detail, self._delivery.store.rows)
+        return View(annotation.__args__[0], detail, self._delivery.store)
 
     def _place(self, lane: Lane, message: type[Any]) -> None:
         """Put a lane where its messages come from: this process, or a transport."""

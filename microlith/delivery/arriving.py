@@ -14,9 +14,10 @@ from typing import Any
 
 from microlith.context import HandlingOfArrival
 from microlith.delivery.delivery import Delivery
+from microlith.delivery.patience import PAUSE_SECONDS, patiently
 from microlith.delivery.routes import Route
 from microlith.envelope import Envelope
-from microlith.errors import HandlerFailedError
+from microlith.errors import HandlerFailedError, StoreAwayError
 from microlith.event_store.protocol import Committed
 from microlith.messages import Kind
 from microlith.transports import Arrival, Inbox, Subscribing, Transport
@@ -118,7 +119,10 @@ class Arrivals:
         message_id = envelope.message_id
         digest = digest_of(arrival.parcel)
         in_hand = self._in_hand.get(message_id)
-        known = await self._delivery.store.arrived(message_id) if in_hand is None else in_hand.digest
+        if in_hand is None:
+            known = await patiently(lambda: self._delivery.store.arrived(message_id))
+        else:
+            known = in_hand.digest
         if known is not None and known not in (0, digest):
             self._refuse(arrival, _OTHER_BODY)
         elif in_hand is not None:
@@ -144,11 +148,14 @@ class Arrivals:
 
     async def _event(self, arrival: Arrival, envelope: Envelope[Any], route: Route) -> None:
         store = self._delivery.store
-        if await store.is_recorded(envelope.message_id):
+        if await patiently(lambda: store.is_recorded(envelope.message_id)):
             await self._event_again(arrival, envelope)
             return
 
         def done(committed: Committed | None, error: BaseException | None) -> None:
+            if isinstance(error, StoreAwayError):
+                self._delivery.loop.call_later(PAUSE_SECONDS, store.record, envelope, done)
+                return
             if committed is None:  # not settled, so that it comes again
                 logger.error("A %s that came was not recorded: %s", route.entry.name, error)
                 return
@@ -159,7 +166,8 @@ class Arrivals:
 
     async def _event_again(self, arrival: Arrival, envelope: Envelope[Any]) -> None:
         """Settle an event that is in the log; put it aside when what is there under its id is something else."""
-        recorded = await self._delivery.store.read_correlation(envelope.correlation_id)
+        store = self._delivery.store
+        recorded = await patiently(lambda: store.read_correlation(envelope.correlation_id))
         if any(one.message_id == envelope.message_id and one.message == envelope.message for one in recorded):
             arrival.settle()
         else:

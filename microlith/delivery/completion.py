@@ -13,6 +13,7 @@ from typing import Any
 
 from microlith.context import Handling, caused_by
 from microlith.delivery.delivery import Delivery
+from microlith.delivery.patience import PAUSE_SECONDS, patiently
 from microlith.delivery.recovery import count_attempt, refill
 from microlith.delivery.retrying import budget_used
 from microlith.delivery.routes import Route
@@ -21,6 +22,7 @@ from microlith.errors import (
     HandlerFailedError,
     MicrolithError,
     PositionConflictError,
+    StoreAwayError,
     StoreError,
     WrongBusError,
     text_of,
@@ -85,7 +87,7 @@ class HandlerCompletion:
     async def refill(self, lane: Lane) -> None:
         """Read what a lane missed from the log. What cannot be read stops the lane, and nothing else."""
         try:
-            await refill(self._delivery, lane)
+            await patiently(lambda: refill(self._delivery, lane))
         except MicrolithError as error:
             lane.stopped = True
             logger.critical(
@@ -119,10 +121,7 @@ class HandlerCompletion:
             except Exception as wrong:  # noqa: BLE001 (what is returned may be a generator, and raise what it likes)
                 error = wrong
         if error is not None:
-            if decision is not None:
-                decision.release()
-            self._fail(lane, handling, error)
-            return None
+            return self._raised(lane, handling, error, decision)
         if lane.answers:
             return self._answer(lane, handling, outgoing)
         if decision is not None and decision.step is not None:
@@ -237,6 +236,9 @@ class HandlerCompletion:
 
         def done(committed: Committed | None, error: BaseException | None) -> None:
             nonlocal over
+            if isinstance(error, StoreAwayError) and settlement is not None:
+                self._delivery.loop.call_later(PAUSE_SECONDS, self._store.complete, unit, done)
+                return
             over = True
             if decision is not None:
                 decision.end(committed=committed is not None)
@@ -286,6 +288,24 @@ class HandlerCompletion:
         again.conflicts = conflicts
         return True
 
+    def _raised(
+        self, lane: Lane, handling: Handling, error: BaseException, decision: Decision | None
+    ) -> Awaitable[None] | None:
+        if decision is not None:
+            decision.release()
+        if isinstance(error, StoreAwayError) and lane.durable:
+            return self._later(lane, handling, error)
+        self._fail(lane, handling, error)
+        return None
+
+    async def _later(self, lane: Lane, handling: Handling, error: StoreAwayError) -> None:
+        """Handle a message again when the store is back: nothing could be written about it now, not even a failure."""
+        self._handled(handling, "retried", error)
+        logger.warning("%s is tried again later: %s", lane.name, error)
+        self._release(handling, error)
+        await asyncio.sleep(PAUSE_SECONDS)
+        lane.put_back(handling, handling.attempt)
+
     def _tries_again(self, lane: Lane, handling: Handling, failure: HandlerFailedError) -> bool:
         """Put a message whose handler failed back to the front, if its handler's policy says so."""
         retry, error = lane.retry, failure.__cause__
@@ -327,10 +347,16 @@ class HandlerCompletion:
         arrival = handling.arrival
         if arrival is None:
             self._store.settle(settlement)
-        else:
-            self._store.complete(
-                Unit([], settlement), lambda committed, _: None if committed is None else arrival.settle()
-            )
+            return
+        unit = Unit([], settlement)
+
+        def done(committed: Committed | None, error: BaseException | None) -> None:
+            if committed is not None:
+                arrival.settle()
+            elif isinstance(error, StoreAwayError):
+                self._delivery.loop.call_later(PAUSE_SECONDS, self._store.complete, unit, done)
+
+        self._store.complete(unit, done)
 
     def _leave(self, lane: Lane, handling: Handling) -> None:
         """Leave a message that could not be settled for the next start, and what comes behind it in its key."""

@@ -10,6 +10,7 @@ import logging
 from time import monotonic
 
 from microlith.context import Handling, HandlingOfLetter
+from microlith.delivery.patience import patiently
 from microlith.delivery.routes import Routes
 from microlith.errors import BusFullError, HandlerFailedError, MicrolithError
 from microlith.event_store.protocol import DeadLetter, EventStore, Settlement, Unit
@@ -175,8 +176,8 @@ class Retrying:
         try:
             while keyed is not None and key in keyed.blocked:
                 known = keyed.blocked[key]
-                await self._store.flush()  # what is parked is not written at once
-                letter = await self._store.first_letter(lane.name, key)
+                await patiently(self._store.flush)  # what is parked is not written at once
+                letter = await patiently(lambda: self._store.first_letter(lane.name, key))
                 if letter is None and keyed.blocked.get(key) == known:
                     del keyed.blocked[key]  # somebody has removed them without a word
                 elif letter is not None and (letter.behind is None or not await self._try_parked(letter)):
@@ -190,8 +191,8 @@ class Retrying:
 
     async def _try_parked(self, letter: DeadLetter) -> bool:
         """Try a parked letter; tell whether the next one may follow. Counted, since it may end the process."""
-        envelope = await self._store.dead_message(letter)
-        begun = await self._store.begin_again(letter.handler, envelope)
+        envelope = await patiently(lambda: self._store.dead_message(letter))
+        begun = await patiently(lambda: self._store.begin_again(letter.handler, envelope))
         if begun > _MOST_BEGUN:
             reason = f"The process ended {_MOST_BEGUN} times while this message was handled."
             settlement = Settlement(letter.handler, envelope, None, -1, reason, begun - 1, letter.sequence)

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 from time import monotonic
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from microlith.envelope import Envelope
 from microlith.errors import PositionConflictError, StoreError
@@ -46,6 +46,8 @@ REMEMBERED = 500_000
 PAGE = 1000
 SLICE = 100
 """Events that are folded at a time into a projection that is not inline."""
+
+T = TypeVar("T")
 
 _RECORDED = Acceptance.RECORDED
 _UNDER_WAY = Acceptance.UNDER_WAY
@@ -240,6 +242,10 @@ class MemoryEventStore(MemorySnapshots, MemoryPutAside):
     def rows(self) -> RowReader:
         """Reads the live read models."""
         return self._projections.rows
+
+    async def look(self, read: Callable[..., T], /, *arguments: Any) -> T:
+        """Read rows."""
+        return read(*arguments)
 
     def reached(self, name: str) -> Reached:
         """Return how far a projection has come."""

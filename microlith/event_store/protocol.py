@@ -7,7 +7,7 @@ Knows streams, positions and bytes; knows no handlers and no buses.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from microlith.envelope import Envelope
 from microlith.errors import StoreError
@@ -62,6 +62,8 @@ __all__ = [
     "Unit",
     "message_ids",
 ]
+
+T = TypeVar("T")
 
 
 class EventStore(SnapshotStore, Protocol):
@@ -278,6 +280,10 @@ class EventStore(SnapshotStore, Protocol):
     @property
     def rows(self) -> RowReader:
         """Reads the live read models. Each call sees the newest commit."""
+        ...
+
+    async def look(self, read: Callable[..., T], /, *arguments: Any) -> T:
+        """Return what a function returns that reads `rows`; whoever runs on the loop reads so, for it may take a while."""
         ...
 
     def reached(self, name: str) -> Reached:

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
 
 from microlith.errors import WiringError
-from microlith.event_store.tables import Column, Key, RowReader, RowWriter, TableSpec
+from microlith.event_store.protocol import EventStore
+from microlith.event_store.tables import Column, Key, RowWriter, TableSpec
 from microlith.secrecy import may_hold_secrets, reveal
 
 _MOST = 1_000_000
@@ -125,24 +126,30 @@ class Table(_Rows[Row]):
 class View(_Rows[Row]):
     """The rows of a read model in a handler: read only, always the newest commit."""
 
-    _rows: RowReader
+    def __init__(self, row: type[Row], spec: TableSpec, store: EventStore) -> None:
+        super().__init__(row, spec, store.rows)
+        self._look = store.look
 
     async def get(self, key: Key) -> Row | None:
         """Return the row of this key, or None."""
-        data = self._rows.get(self._spec, key)
+        data = await self._look(self._rows.get, self._spec, key)
         return None if data is None else self._load(data)
 
     async def find(self, *, limit: int = 1000, **fields: Any) -> list[Row]:
         """Return up to `limit` rows whose key or indexed fields equal the given values, ordered by key."""
-        return [self._load(data) for data in self._rows.find(self._spec, self._equal(fields), _checked(limit))]
+        return await self._found(self._equal(fields), _checked(limit))
 
     async def all(self, *, limit: int = 1000) -> list[Row]:
         """Return up to `limit` rows, ordered by key."""
-        return [self._load(data) for data in self._rows.find(self._spec, {}, _checked(limit))]
+        return await self._found({}, _checked(limit))
 
     async def count(self, **fields: Any) -> int:
         """Count the rows that `find` would return without a limit."""
-        return self._rows.count(self._spec, self._equal(fields))
+        return await self._look(self._rows.count, self._spec, self._equal(fields))
+
+    async def _found(self, equal: dict[str, Column], limit: int) -> list[Row]:
+        rows: list[bytes] = await self._look(self._rows.find, self._spec, equal, limit)
+        return [self._load(data) for data in rows]
 
 
 def _checked(limit: int) -> int:

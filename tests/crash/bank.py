@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 from microlith import Command, Component, Event, Microlith, ReadModel, Table
 
@@ -37,8 +38,8 @@ class Poison(Command):
     """Ask for the end of the process."""
 
 
-def make_bank(directory: str) -> Microlith:
-    """Declare the application on a SQLite store in a directory."""
+def make_bank(directory: str, store: str | None = None) -> Microlith:
+    """Declare the application on a SQLite store in a directory, or on another store."""
     bank = Component("bank")
     seen = bank.projection("seen", Seen)
 
@@ -64,7 +65,7 @@ def make_bank(directory: str) -> Microlith:
     async def poison(command: Poison) -> None:
         os._exit(9)
 
-    return Microlith("bank", [bank], store=f"sqlite:{directory}/events.db")
+    return Microlith("bank", [bank], store=store or f"sqlite:{directory}/events.db", root=Path(directory))
 
 
 def say(word: str, number: int) -> None:

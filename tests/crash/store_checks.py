@@ -57,7 +57,7 @@ class Server:
         self._process = process
         self.books = Books()
 
-    def start(self, path: Path, first: int, durability: str, manner: str) -> int:
+    def start(self, path: Path | str, first: int, durability: str, manner: str) -> int:
         """Start a store under load; return its process id."""
         for event in (self.books.forked, self.books.opened, self.books.gone):
             event.clear()
@@ -96,7 +96,7 @@ def load_server(**environment: str) -> Iterator[Server]:
 class History:
     """The log of one store as earlier checks found it: nothing in it may ever change."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self.path = path
         self._positions: Counter[str] = Counter()
         self._names: Counter[str] = Counter()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from microlith.context import correlated
+from microlith.event_store import open_event_store
 from microlith.event_store.protocol import Acceptance, Committed, Done, Settlement, Unit
 from microlith.event_store.sqlite import SQLiteEventStore
 from microlith.testing.event_store_contract.stock import CountStock, ItemStored, StockProjection, StoreUnderTest
@@ -29,9 +30,11 @@ class HastyStore(SQLiteEventStore):
         return super().record(envelope, lambda _committed, _error: None)
 
 
-def stock_on(path: Path, durability="durable", store=SQLiteEventStore) -> StoreUnderTest:
-    """Make the store of a trial."""
-    return StoreUnderTest(lambda types: store(path, types, durability))
+def stock_on(place: Path | str, durability="durable", store=SQLiteEventStore) -> StoreUnderTest:
+    """Make the store of a trial: in a file, or where a url says."""
+    if isinstance(place, str):
+        return StoreUnderTest(lambda types: open_event_store(f"{place}&durability={durability}", types, Path.cwd()))
+    return StoreUnderTest(lambda types: store(place, types, durability))
 
 
 def say(word: str, *names: str) -> None:
@@ -81,7 +84,7 @@ async def settle_pending(stock: StoreUnderTest) -> None:
             await settle(stock, one.envelope)
 
 
-async def run(path: Path, first: int, durability: str, *, hasty: bool) -> None:
+async def run(path: Path | str, first: int, durability: str, *, hasty: bool) -> None:
     """Open the store, settle what is left over, and write until killed. Bounded, should nobody kill it."""
     stock = stock_on(path, durability, HastyStore if hasty else SQLiteEventStore)
     await stock.store.open([StockProjection()])
@@ -92,7 +95,7 @@ async def run(path: Path, first: int, durability: str, *, hasty: bool) -> None:
     await asyncio.gather(*(work[caller % len(work)](stock, numbers) for caller in range(CALLERS)))
 
 
-async def run_script(path: Path, first: int, durability: str) -> None:
+async def run_script(path: Path | str, first: int, durability: str) -> None:
     """Open the store, write a little of everything one after the other, and close it."""
     stock = stock_on(path, durability)
     await stock.store.open([StockProjection()])
@@ -108,14 +111,15 @@ async def run_script(path: Path, first: int, durability: str) -> None:
 def serve() -> None:
     """Fork a process that writes for each line of standard input: PATH FIRST durable|fast hasty|sound|KILL_AT."""
     for line in sys.stdin:
-        path, first, durability, manner = line.split()
+        words, first, durability, manner = line.split()
+        path = words if words.startswith("postgresql:") else Path(words)
         pid = os.fork()
         if pid == 0:
             if manner.isdigit():
                 os.environ["FAULT_KILL_AT"] = manner
-                asyncio.run(run_script(Path(path), int(first), durability))
+                asyncio.run(run_script(path, int(first), durability))
             else:
-                asyncio.run(run(Path(path), int(first), durability, hasty=manner == "hasty"))
+                asyncio.run(run(path, int(first), durability, hasty=manner == "hasty"))
             os._exit(0)
         say("pid", str(pid))
         os.waitpid(pid, 0)

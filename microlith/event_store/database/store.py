@@ -16,6 +16,7 @@ from microlith.envelope import Envelope
 from microlith.errors import (
     MicrolithError,
     PayloadError,
+    StoreAwayError,
     StoreError,
     StoreUnavailableError,
     UnknownTypeError,
@@ -58,6 +59,8 @@ _PAGE = 500
 
 T = TypeVar("T")
 Way = tuple[StoredType, str | None, str]
+
+_NULL = b"null"
 
 
 class StoreBusyError(StoreUnavailableError):
@@ -163,10 +166,10 @@ class DatabaseEventStore(DatabaseSnapshots, ABC):
                     for one in unit.envelopes
                 ]
             changes = [self._prepare_change(change) for change in unit.changes] if unit.changes else ()
+            letter = None if settlement is None else self._letter(settlement)
         except MicrolithError as error:
             done(None, error)
         else:
-            letter = None if settlement is None else self._letter(settlement)
             if changes or unit.takes is not None:
                 self._writer.put(
                     TimedWrite(messages, settlement, letter, unit.expected_position, done, places, changes, unit.takes)
@@ -177,7 +180,11 @@ class DatabaseEventStore(DatabaseSnapshots, ABC):
     def settle(self, settlement: Settlement) -> None:
         """Settle a message whose handler sent nothing; committed within a few milliseconds."""
         self._check_process()
-        self._writer.put(Write((), settlement, self._letter(settlement)))
+        try:
+            letter = self._letter(settlement)
+        except StoreAwayError:  # the keys are away; what was recorded here keeps the payload
+            letter = _NULL
+        self._writer.put(Write((), settlement, letter))
 
     def settle_command(self, envelope: Envelope[Any]) -> None:
         """Settle a command whose handler ended well and sent nothing."""
@@ -306,6 +313,10 @@ class DatabaseEventStore(DatabaseSnapshots, ABC):
         """Reads the live read models; from any thread."""
         return self._rows
 
+    async def look(self, read: Callable[..., T], /, *arguments: Any) -> T:
+        """Read rows where that may wait for the database."""
+        return await self._look(read, *arguments)
+
     def reached(self, name: str) -> Reached:
         """Return how far a projection has come."""
         standing = self._writer.projections.standing(name)
@@ -406,7 +417,7 @@ class DatabaseEventStore(DatabaseSnapshots, ABC):
         try:
             return self._types.encode(settlement.envelope.message, settlement.envelope.message_id)
         except (PayloadError, UnknownTypeError):
-            return b"null"
+            return _NULL
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:

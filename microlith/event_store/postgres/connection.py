@@ -16,7 +16,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.numeric import Int8BinaryDumper
 
-from microlith.errors import CorruptionError, StoreError, StoreUnavailableError
+from microlith.errors import CorruptionError, StoreAwayError, StoreError, StoreUnavailableError
 from microlith.event_store.postgres.place import Place
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -60,17 +60,6 @@ _DAMAGED = ("XX001", "XX002")
 _FOR_GOOD = ("28", "3D", "3F", "42", "XX")
 
 
-class AwayError(StoreUnavailableError):
-    """The database cannot be reached, or lets nobody write for the time being; certainly nothing was recorded."""
-
-    def __init__(self, place: str, reason: str) -> None:
-        StoreError.__init__(
-            self,
-            f"The event store {place} cannot be reached: {reason}.",
-            hint="Start the server, or correct the store's url; nothing was recorded meanwhile.",
-        )
-
-
 def connect(place: Place, purpose: str, *, reads: bool = False) -> Connection:
     """Open a connection; each of its statements is a transaction, unless one is begun.
 
@@ -80,7 +69,7 @@ def connect(place: Place, purpose: str, *, reads: bool = False) -> Connection:
         reads: It shall only read.
 
     Raises:
-        AwayError: The server does not answer, or does not let us in.
+        StoreAwayError: The server does not answer, or does not let us in.
     """
     given = conninfo_to_dict(place.url)
     options: dict[str, Any] = {name: value for name, value in _DEFAULTS.items() if name not in given}
@@ -95,7 +84,7 @@ def connect(place: Place, purpose: str, *, reads: bool = False) -> Connection:
             **options,
         )
     except psycopg.Error as error:
-        raise AwayError(place.shown, said(error)) from None
+        raise StoreAwayError(place.shown, said(error)) from None
     try:
         connection.adapters.register_dumper(int, Int8BinaryDumper)
         connection.prepare_threshold = 2
@@ -109,7 +98,7 @@ def connect(place: Place, purpose: str, *, reads: bool = False) -> Connection:
         )
     except psycopg.Error as error:
         connection.close()
-        raise AwayError(place.shown, said(error)) from None
+        raise StoreAwayError(place.shown, said(error)) from None
     _open.add(connection)
     if not _watching_forks:
         _watching_forks.append(True)

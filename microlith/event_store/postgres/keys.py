@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 import psycopg
 
+from microlith.errors import StoreAwayError
 from microlith.event_store.database.keys import TABLES, Ask, DatabaseKeys, KeysAtRest, KeysLostError, identity
 from microlith.event_store.database.statements import statements
-from microlith.event_store.postgres.connection import AwayError, Connection, connect, is_busy, is_lost, judge, run, said
+from microlith.event_store.postgres.connection import Connection, connect, is_busy, is_lost, judge, run, said
 from microlith.event_store.postgres.place import Place
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ class PostgresKeys(DatabaseKeys):
 
         Raises:
             KeysLostError: The events expect keys, and these are missing or others.
-            AwayError: The server does not answer.
+            StoreAwayError: The server does not answer.
         """
         self._place = place._replace(schema=place.keys, durability="durable")
         self._sql = statements(_SQL)
@@ -74,7 +75,7 @@ class PostgresKeys(DatabaseKeys):
         """Do something that may be done twice: when the connection is lost, once more on another one.
 
         Raises:
-            AwayError: The server does not answer.
+            StoreAwayError: The server does not answer.
             StoreError: It did not do it; says why.
         """
         if self._connection is not None and not self._connection.closed:
@@ -92,7 +93,7 @@ class PostgresKeys(DatabaseKeys):
 
     def _meaning(self, error: psycopg.Error) -> Exception:
         if self._connection is None or is_lost(error, self._connection) or is_busy(error):
-            return AwayError(self._place.shown, said(error))
+            return StoreAwayError(self._place.shown, said(error))
         return judge(error, self._place)[0]
 
 

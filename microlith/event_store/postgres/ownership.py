@@ -19,9 +19,9 @@ from typing import Self
 
 import psycopg
 
-from microlith.errors import StoreError, StoreLockedError
+from microlith.errors import StoreAwayError, StoreError, StoreLockedError
 from microlith.event_store.database.statements import statements
-from microlith.event_store.postgres.connection import AwayError, Connection, connect, run, said
+from microlith.event_store.postgres.connection import Connection, connect, run, said
 from microlith.event_store.postgres.place import Place
 
 logger = logging.getLogger("microlith.event_store")
@@ -71,7 +71,7 @@ class Ownership:
             prepare: Makes what is missing in it, once nobody else can.
 
         Raises:
-            AwayError: The server does not answer.
+            StoreAwayError: The server does not answer.
             StoreLockedError: Another process owns it; names it.
         """
         connection = connect(place, "owner")
@@ -122,7 +122,7 @@ class Ownership:
                         self._take_again()
                     self._look()
                     pause = _SHORTEST_PAUSE
-                except (psycopg.Error, AwayError) as error:
+                except (psycopg.Error, StoreAwayError) as error:
                     if pause == _SHORTEST_PAUSE:
                         logger.warning("The lock on the event store was lost and is taken again: %s", said(error))
                     self._drop()

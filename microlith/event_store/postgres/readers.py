@@ -10,10 +10,10 @@ from typing import Any
 
 import psycopg
 
-from microlith.errors import CorruptionError, StoreUnavailableError
+from microlith.errors import CorruptionError, StoreAwayError, StoreUnavailableError
 from microlith.event_store.database.reading import Readers
 from microlith.event_store.database.statements import statements
-from microlith.event_store.postgres.connection import AwayError, Connection, connect, is_busy, is_lost, judge, run, said
+from microlith.event_store.postgres.connection import Connection, connect, is_busy, is_lost, judge, run, said
 from microlith.event_store.postgres.dialect import DIALECT
 from microlith.event_store.postgres.place import Place
 from microlith.event_store.tables import TableSpec, digest_of
@@ -39,7 +39,7 @@ class PostgresReaders(Readers):
         """Run one statement and return its rows. Blocks its thread while the database is away, for some seconds.
 
         Raises:
-            AwayError: The database does not come back.
+            StoreAwayError: The database does not come back.
             CorruptionError: It is damaged where it was read.
             StoreUnavailableError: The store is closed.
         """
@@ -49,7 +49,7 @@ class PostgresReaders(Readers):
         while True:
             try:
                 return self._run(text, values)
-            except AwayError:
+            except StoreAwayError:
                 if self._closed or monotonic() + pause > until:
                     raise
             sleep(pause)
@@ -68,7 +68,7 @@ class PostgresReaders(Readers):
         except psycopg.Error as error:
             if is_lost(error, connection) or is_busy(error):
                 connection.close()
-                raise AwayError(self.place.shown, said(error)) from None
+                raise StoreAwayError(self.place.shown, said(error)) from None
             meaning, _ = judge(error, self.place)
             if isinstance(meaning, CorruptionError):
                 raise meaning from None

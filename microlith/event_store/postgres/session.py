@@ -20,11 +20,10 @@ from uuid import uuid4
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from microlith.errors import CorruptionError, StoreError, UnknownOutcomeError
+from microlith.errors import CorruptionError, StoreAwayError, StoreError, UnknownOutcomeError
 from microlith.event_store.database.session import Session, ValueRefused, WriteFailed
 from microlith.event_store.database.statements import statements
 from microlith.event_store.postgres.connection import (
-    AwayError,
     Connection,
     connect,
     is_authors,
@@ -59,7 +58,7 @@ class LogEnd(NamedTuple):
 
 
 class _NotDone(Exception):  # noqa: N818 (internal: the transaction certainly did not happen, and may later)
-    def __init__(self, error: AwayError) -> None:
+    def __init__(self, error: StoreAwayError) -> None:
         super().__init__(str(error))
         self.error = error
 
@@ -97,7 +96,7 @@ class PostgresSession(Session):
         """Connect for the first time; return where the log ends.
 
         Raises:
-            AwayError: The server does not answer.
+            StoreAwayError: The server does not answer.
         """
         end = self._look_at_end(self._connected())
         self._version = end.version
@@ -149,7 +148,7 @@ class PostgresSession(Session):
 
     def is_broken_by(self, error: Exception) -> bool:
         """Tell the database's own failures from those of an author's code."""
-        return not is_authors(error)
+        return isinstance(error, StoreAwayError) or not is_authors(error)
 
     def transact(self, work: Callable[[], T], *, once: bool = False) -> T:
         """Do something in one transaction. While the database is away, wait for it; not for ever."""
@@ -158,7 +157,7 @@ class PostgresSession(Session):
                 if self.before is not None:
                     self.before()
                 result = self._transact(work)
-            except (AwayError, _NotDone) as away:
+            except (StoreAwayError, _NotDone) as away:
                 error = away.error if isinstance(away, _NotDone) else away
                 if self._away_since is None:
                     self._away_since = monotonic()
@@ -190,7 +189,7 @@ class PostgresSession(Session):
                 raise self._meaning(error) from error
             self.close()
             if not committing or not self._came_about(error):
-                raise _NotDone(AwayError(self._place.shown, said(error))) from error
+                raise _NotDone(StoreAwayError(self._place.shown, said(error))) from error
         except BaseException:
             self._roll_back(connection)
             raise
@@ -261,7 +260,7 @@ class PostgresSession(Session):
         while True:
             try:
                 return self._look_at_end(self._connected())
-            except (psycopg.Error, AwayError) as again:
+            except (psycopg.Error, StoreAwayError) as again:
                 self.close()
                 if self.gives_up():
                     raise WriteFailed(UnknownOutcomeError(said(again)), usable=False) from again
@@ -282,7 +281,7 @@ class PostgresSession(Session):
     def _meaning(self, error: psycopg.Error) -> Exception:
         """Say what an error means that has ended a transaction, and not the connection."""
         if is_busy(error):
-            return _NotDone(AwayError(self._place.shown, said(error)))
+            return _NotDone(StoreAwayError(self._place.shown, said(error)))
         if is_authors(error):
             return ValueRefused(said(error))
         meaning, usable = judge(error, self._place)

@@ -54,7 +54,7 @@ class PostgresEventStore(DatabaseEventStore):
         """Take ownership, check the end of the log, and bring the projections up to it.
 
         Raises:
-            AwayError: The server does not answer.
+            StoreAwayError: The server does not answer.
             StoreLockedError: Another process owns the schema; nothing was touched.
             SchemaError: The schema is something else, or newer.
             CorruptionError: The newest events are damaged.
