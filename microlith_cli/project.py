@@ -28,6 +28,7 @@ STATE = ".microlith"
 COMPONENT = "MICROLITH_COMPONENT"
 """Environment variable that names the components of the process that is meant."""
 _TRACE = "trace.jsonl"  # as `microlith.tracing.log.CURRENT`, which most commands need not import
+LOCK = "control.lock"  # as `microlith_cli.control.server.LOCK`, likewise
 _APP = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -59,10 +60,16 @@ class Project:
         return self.root / STATE / "_".join(sorted(names)) if names else self.root / STATE
 
     @property
+    def parts(self) -> list[str]:
+        """The processes of some of its components that run or ran, by the names of their folders; none where one is meant."""
+        if meant():
+            return []
+        return sorted({path.parent.name for file in (_TRACE, LOCK) for path in self.state.glob(f"*/{file}")})
+
+    @property
     def traces(self) -> list[Path]:
         """The folders of the trace logs that tell of what is meant: its own, and of the whole those of its components, too."""
-        own = self.state
-        return [own] if meant() else [own, *sorted(path.parent for path in own.glob(f"*/{_TRACE}"))]
+        return [self.state, *(self.state / name for name in self.parts)]
 
     @property
     def app(self) -> str:

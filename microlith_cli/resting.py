@@ -19,12 +19,12 @@ from microlith.event_store.database.reading import LogReader
 from microlith.event_store.protocol import RecordedEvent
 from microlith.event_store.sqlite.inspecting import SQLiteInspection
 from microlith.event_store.sqlite.keys import SQLiteKeysAtRest
-from microlith.places import DEFAULT_STORE
+from microlith.places import DEFAULT_STORE, store_beside
 from microlith.privacy.keys import KeyRing, NoKeys
 from microlith.serialization import MessageTypes
 from microlith_cli.errors import DONE, NothingRunsError, ToolError, UnknownNameError
 from microlith_cli.event_log import asking
-from microlith_cli.project import Project, load_app
+from microlith_cli.project import Project, load_app, meant
 
 VERBS = ("events", "event", "verify")
 
@@ -47,7 +47,7 @@ class RestingSession:
     def __init__(self, project: Project, say: Callable[[str], None]) -> None:
         os.chdir(project.root)  # as under `run`: relative paths mean the same
         self._name, self._types, url = _imported(project, say)
-        path = store_path(url, project.root)
+        path = store_path(store_beside(url, meant() or None), project.root)
         self._inspection = SQLiteInspection(path) if path.exists() else None
         self._keys = SQLiteKeysAtRest(path)
         # Shown are events by the first: every sealed field reads as erased.

@@ -7,15 +7,18 @@ told what to say.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
-from microlith_cli.control.address import SOCKET
-from microlith_cli.control.client import attach
+from microlith_cli.control.address import POINTER, SOCKET
+from microlith_cli.control.client import RemoteSession, attach
 from microlith_cli.errors import ConnectionLostError, NothingRunsError, RefusedError, UnknownNameError, UsageError
-from microlith_cli.project import Project, load_app, meant
+from microlith_cli.project import LOCK, Project, load_app, meant
+
+if TYPE_CHECKING:
+    from microlith_cli.several import Several
 
 ANSWER_SECONDS = 30.0  # for what a running microlith knows without asking anybody
 
@@ -83,17 +86,18 @@ def open_session(
         sends_scheduled: Whether one of our own sends the scheduled messages that are due.
 
     Raises:
-        NothingRunsError: Nothing runs and `mode` is "attach", or what runs does not answer.
+        NothingRunsError: Nothing runs and `mode` is "attach", or what runs does not answer; or its components run apart.
         UnsafeDirectoryError: The project's `.microlith` is not this user's alone.
         AppLoadError: The application does not import.
     """
     if _chosen and mode in {"auto", _chosen[-1][0]}:
         return _chosen[-1][1]()
     if mode != "once":
-        if (attached := _attached(project, say)) is not None:
+        if (attached := connect(project)) is not None:
             return attached
         if mode == "attach":
             raise NothingRunsError(f"No microlith of {project.name} is running.")
+        _check_that_one_may_run(project)
         say(f"no microlith is running here; running {project.name} once")
     # Imports asyncio, pydantic and the user's code; a client of a running microlith needs none of them.
     from microlith_cli.once import LocalSession  # noqa: PLC0415
@@ -101,16 +105,49 @@ def open_session(
     return LocalSession(project, say, sends_scheduled=sends_scheduled)
 
 
-def _attached(project: Project, say: Callable[[str], None]) -> Session | None:
-    """Find what runs: the process that is meant, else the first one that runs some of the components."""
+def connect(project: Project) -> "RemoteSession | Several | None":
+    """Connect to what runs: the process that is meant, or all that run some of the components; None when nothing does.
+
+    Raises:
+        NothingRunsError: What runs does not answer.
+        UnsafeDirectoryError: A folder of it is not this user's alone.
+    """
     attached = attach(project.state)
     if attached is not None or meant():
         return attached
-    for folder in sorted(path.parent for path in project.state.glob(f"*/{SOCKET}")):
-        if (attached := attach(folder)) is not None:
-            say(f"asking the process of {folder.name}; MICROLITH_COMPONENT names another")
-            return attached
-    return None
+    parts = connect_parts(project)
+    if len(parts) < 2:
+        return next(iter(parts.values()), None)
+    # Imports something of the runtime; where one process runs, nothing needs it.
+    from microlith_cli.several import Several  # noqa: PLC0415
+
+    return Several(parts, lambda known: connect_parts(project, known))
+
+
+def _check_that_one_may_run(project: Project) -> None:
+    """Refuse to run the whole application once where its components run apart: it would take what is for them.
+
+    Raises:
+        NothingRunsError: So it is.
+    """
+    if project.parts and project.config.buses:
+        raise NothingRunsError(
+            f"No microlith of {project.name} is running, and its components run in processes of their own: "
+            f"{', '.join(project.parts)}.",
+            hint="Start them with `microlith run --component NAME`; --once runs the whole application beside them, once.",
+        )
+
+
+def connect_parts(project: Project, but: Collection[str] = ()) -> dict[str, RemoteSession]:
+    """Connect to the processes that run some of the components, but for some; by their names."""
+    names = {path.parent.name for file in (SOCKET, POINTER) for path in project.state.glob(f"*/{file}")}
+    found = {name: attach(project.state / name) for name in sorted(names.difference(but))}
+    return {name: session for name, session in found.items() if session is not None}
+
+
+def processes_of(session: LogSession) -> list[str]:
+    """Name the processes that answer, where there are several; what each keeps is asked with its name as `process`."""
+    return list(getattr(session, "processes", ()))
 
 
 def open_log(project: Project, *, say: Callable[[str], None]) -> LogSession:
@@ -122,8 +159,17 @@ def open_log(project: Project, *, say: Callable[[str], None]) -> LogSession:
     """
     if _chosen:
         return _chosen[-1][1]()
-    if (attached := _attached(project, say)) is not None:
+    if (attached := connect(project)) is not None:
+        if not meant() and len(names := attached.hello.get("components", ())) and not processes_of(attached):
+            say(f"asking the process of {', '.join(names)}; MICROLITH_COMPONENT names another")
         return attached
+    if project.parts:
+        if not (project.state / LOCK).exists():
+            raise UsageError(
+                f"Each process keeps a log of its own; which is meant: {', '.join(project.parts)}?",
+                hint=f"Say it with MICROLITH_COMPONENT, such as MICROLITH_COMPONENT={project.parts[0]}.",
+            )
+        say(f"reading the log of the whole application; MICROLITH_COMPONENT names another: {', '.join(project.parts)}")
     # Imports the driver and the user's code; a client of a running microlith needs neither.
     from microlith_cli.resting import RestingSession  # noqa: PLC0415
 
@@ -137,7 +183,7 @@ def read_catalog(project: Project) -> Mapping[str, Any]:
         NothingRunsError: What runs does not answer.
         AppLoadError: Nothing runs, and the application does not import.
     """
-    attached = _chosen[-1][1]() if _chosen else _attached(project, lambda _: None)
+    attached = _chosen[-1][1]() if _chosen else connect(project)
     if attached is None:
         os.chdir(project.root)
         app = load_app(project)

@@ -15,7 +15,7 @@ from typing import Any
 from microlith_cli.commands import GLOBAL_OPTIONS, TABLE, WORDS
 
 STATE = ".microlith"
-CATALOG = os.path.join(STATE, "catalog.json")  # noqa: PTH118 (pathlib takes 10 ms to import)
+CATALOG = "catalog.json"
 MAX_CATALOG = 16 << 20  # bytes
 # A shell may expand what it is given, and a catalog comes with a folder that anyone may have made.
 _HARMLESS = re.compile(r"[\w@][\w.@+-]*|--?[\w.-]+")
@@ -169,8 +169,8 @@ def _recent(before: list[str], current: str) -> Candidates:
             find = recent.scheduled
         case _:
             return ()
-    state = _found_upward(folder, os.path.join(STATE, recent.TRACE))  # noqa: PTH118 (as above)
-    return _first(find(os.path.dirname(state)), recent.OFFERED) if state else ()  # noqa: PTH120 (as above)
+    states = map(os.path.dirname, _found_upward(folder, recent.TRACE))
+    return _first((found for state in states for found in find(state)), recent.OFFERED)
 
 
 def _first(found: Candidates, most: int) -> Candidates:
@@ -282,21 +282,29 @@ def read_catalog(folder: str) -> dict[str, Any]:
     # A press of the key before a message's name needs no JSON.
     import json  # noqa: PLC0415
 
-    path = _found_upward(folder, CATALOG)
+    newest = max(_found_upward(folder, CATALOG), key=os.path.getmtime, default="")
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 (as above)
+        with open(newest, "rb") as file:  # noqa: PTH123 (as above)
             catalog = json.loads(file.read(MAX_CATALOG))
     except (OSError, ValueError, RecursionError):
         return {}
     return catalog if isinstance(catalog, dict) else {}
 
 
-def _found_upward(folder: str, name: str) -> str:
-    """The nearest file of a name, from a folder upward; empty when there is none."""
+def _found_upward(folder: str, name: str) -> list[str]:
+    """The files of a name that the nearest project from a folder upward keeps, for itself and for its components' processes."""
     here = os.path.abspath(folder)  # noqa: PTH100 (as above)
-    while not os.path.isfile(path := os.path.join(here, name)):  # noqa: PTH113, PTH118 (as above)
+    while not (found := _kept(os.path.join(here, STATE), name)):  # noqa: PTH118 (as above)
         above = os.path.dirname(here)  # noqa: PTH120 (as above)
         if above == here:
-            return ""
+            return []
         here = above
-    return path
+    return found
+
+
+def _kept(state: str, name: str) -> list[str]:
+    try:
+        folders = [state, *(entry.path for entry in os.scandir(state) if entry.is_dir(follow_symlinks=False))]
+    except OSError:
+        return []
+    return [path for path in (os.path.join(one, name) for one in folders) if os.path.isfile(path)]  # noqa: PTH113, PTH118 (as above)

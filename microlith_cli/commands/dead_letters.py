@@ -22,7 +22,7 @@ from microlith_cli.console.tree import MOST_MESSAGES, show_tree
 from microlith_cli.errors import DONE, SAID_NO, TIMED_OUT, AmbiguousIdError, RefusedError, ToolError, UsageError
 from microlith_cli.options import seconds
 from microlith_cli.project import find_project
-from microlith_cli.session import Session, only_reply, open_session
+from microlith_cli.session import Session, only_reply, open_session, processes_of
 
 command = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -71,7 +71,7 @@ def _list() -> int:
         for row in letters:
             plain.out_json(row)
     elif letters:
-        heads = {row["sequence"]: row for row in letters}
+        heads = {_place(row): row for row in letters}
         ink, cut = Ink.of(sys.stdout), sys.stdout.isatty()  # `show` has the whole error
         for line in blocks.columns([_HEAD, *(_cells(row, heads) for row in letters)]):
             plain.out(ink.cut(line, ink.width) if cut else line)
@@ -147,7 +147,7 @@ def drop(
         if not yes and not _sure(chosen):
             return SAID_NO
         for row in chosen:
-            only_reply(session, {"verb": "drop_dead_letter", "sequence": row["sequence"]})
+            only_reply(session, {"verb": "drop_dead_letter", "sequence": row["sequence"], **_of(row)})
             _told(row, "dropped")
     return DONE
 
@@ -162,13 +162,23 @@ def _check(typed: str | None, *, every: bool, verb: str) -> None:
 
 
 def _letters(session: Session) -> list[Row]:
-    """Read all dead letters, page by page, oldest first."""
-    letters: list[Row] = []
-    while page := only_reply(session, {"verb": "dead_letters", "after": letters[-1]["sequence"] if letters else 0})[
-        "dead_letters"
-    ]:
-        letters += page
-    return letters
+    """Read all dead letters, page by page, oldest first; where several processes have some, each names its own."""
+    every: list[Row] = []
+    for whose in [{"process": name} for name in processes_of(session)] or [{}]:
+        after = 0
+        while page := only_reply(session, {"verb": "dead_letters", "after": after, **whose})["dead_letters"]:
+            every += [{**row, **whose} for row in page]
+            after = page[-1]["sequence"]
+    return sorted(every, key=lambda row: str(row["time"])) if processes_of(session) else every
+
+
+def _of(row: Row) -> dict[str, str]:
+    """Say which process a letter is asked of, where there are several."""
+    return {"process": row["process"]} if "process" in row else {}
+
+
+def _place(row: Row) -> tuple[str, int]:
+    return str(row.get("process", "")), int(row["sequence"])
 
 
 def _chosen(letters: Sequence[Row], typed: str | None) -> Sequence[Row]:
@@ -191,14 +201,14 @@ def _chosen(letters: Sequence[Row], typed: str | None) -> Sequence[Row]:
 
 def _whole(session: Session, row: Row) -> Row:
     """Read one letter with its payload."""
-    asked = {"verb": "dead_letters", "after": row["sequence"] - 1, "limit": 1, "data": True}
+    asked = {"verb": "dead_letters", "after": row["sequence"] - 1, "limit": 1, "data": True, **_of(row)}
     found: Sequence[Row] = only_reply(session, asked)["dead_letters"]
-    return found[0] if found and found[0]["sequence"] == row["sequence"] else row
+    return {**found[0], **_of(row)} if found and found[0]["sequence"] == row["sequence"] else row
 
 
 def _retry(session: Session, row: Row, limit: float, *, every: bool) -> int:
     """Have one tried again, and tell how that ended."""
-    asked = {"verb": "retry_dead_letter", "sequence": row["sequence"], "timeout": limit}
+    asked = {"verb": "retry_dead_letter", "sequence": row["sequence"], "timeout": limit, **_of(row)}
     for reply in session.request(asked, patience=limit + _SLACK):
         if "error" not in reply:
             _told(row, "ok")
@@ -225,7 +235,7 @@ def _told(row: Row, outcome: str, error: RefusedError | None = None) -> None:
     """Tell in one line what became of a letter."""
     if plain.settings.as_json:
         shown = {name: row[name] for name in ("sequence", "id", "correlationid", "handler", "message")}
-        plain.out_json({**shown, "outcome": outcome, **({"error": error.as_dict()} if error else {})})
+        plain.out_json({**shown, **_of(row), "outcome": outcome, **({"error": error.as_dict()} if error else {})})
     else:
         words = (short_id(str(row["id"])), str(row["handler"]), str(row["message"]), outcome)
         plain.out("  ".join([*map(one_line, words), *([one_line(str(error))] if error else [])]))
@@ -238,9 +248,9 @@ def _sure(letters: Sequence[Row]) -> bool:
     return typer.confirm(f"Drop {plural(len(letters), 'dead letter')} for good?", err=True)
 
 
-def _cells(row: Row, heads: Mapping[Any, Row] = MappingProxyType({})) -> tuple[str, ...]:
+def _cells(row: Row, heads: Mapping[tuple[str, Any], Row] = MappingProxyType({})) -> tuple[str, ...]:
     """Tell a letter in a line; a parked one names the one it stands behind by the id that people type."""
-    head = heads.get(row.get("behind"))
+    head = heads.get((_place(row)[0], row.get("behind")))
     error = row["error"] if head is None else f"parked behind {short_id(str(head['id']))}"
     when = ago(datetime.fromisoformat(str(row["time"])).timestamp(), time())
     told = (short_id(str(row["id"])), when, row["handler"], row["message"], row["attempts"], error)
@@ -250,7 +260,9 @@ def _cells(row: Row, heads: Mapping[Any, Row] = MappingProxyType({})) -> tuple[s
 def _block(row: Row) -> str:
     told = {"message id": row["id"], "correlation id": row["correlationid"], "handler": row["handler"]}
     told |= {
-        name: row[name] for name in ("time", "attempts", "position", "behind", "error", "unreadable") if name in row
+        name: row[name]
+        for name in ("time", "process", "attempts", "position", "behind", "error", "unreadable")
+        if name in row
     }
     payload = blocks.message_block({"type": row["message"], "id": row["id"], "data": row.get("data", {})})
     return "\n".join([payload, "", *blocks.pairs(told)])

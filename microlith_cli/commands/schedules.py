@@ -17,7 +17,7 @@ from microlith_cli.console.ink import one_line
 from microlith_cli.console.listing import ahead
 from microlith_cli.errors import DONE, SAID_NO, AmbiguousIdError, ToolError, UsageError
 from microlith_cli.project import find_project
-from microlith_cli.session import Session, only_reply, open_session
+from microlith_cli.session import Session, only_reply, open_session, processes_of
 
 command = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -62,8 +62,8 @@ def show(typed: Typed, as_json: Json = False) -> int:
     plain.settings.as_json |= as_json
     with _session() as session:
         chosen = _chosen(_all(session), typed)
-        asked = {"verb": "schedules", "message_id": chosen["id"], "data": True}
-        row = next(iter(only_reply(session, asked)["schedules"]), chosen)
+        asked = {"verb": "schedules", "message_id": chosen["id"], "data": True, **_of(chosen)}
+        row = {**next(iter(only_reply(session, asked)["schedules"]), chosen), **_of(chosen)}
     if plain.settings.as_json:
         plain.out_json(_told(row))
     else:
@@ -88,7 +88,7 @@ def cancel(
             plain.err("  ".join(_cells(row)))
             if not typer.confirm("Cancel it for good?", err=True):
                 return SAID_NO
-        only_reply(session, {"verb": "cancel_schedule", "message_id": row["id"]})
+        only_reply(session, {"verb": "cancel_schedule", "message_id": row["id"], **_of(row)})
     if plain.settings.as_json:
         plain.out_json({**_told(row), "outcome": "cancelled"})
     else:
@@ -116,10 +116,18 @@ def _list() -> int:
 
 def _all(session: Session) -> list[Row]:
     """Read all schedules, page by page, the next one first."""
-    rows: list[Row] = []
-    while page := only_reply(session, {"verb": "schedules", "after": rows[-1]["turn"] if rows else None})["schedules"]:
-        rows += page
-    return rows
+    every: list[Row] = []
+    for whose in [{"process": name} for name in processes_of(session)] or [{}]:
+        after = None
+        while page := only_reply(session, {"verb": "schedules", "after": after, **whose})["schedules"]:
+            every += [{**row, **whose} for row in page]
+            after = page[-1]["turn"]
+    return sorted(every, key=lambda row: str(row["due"])) if processes_of(session) else every
+
+
+def _of(row: Row) -> dict[str, str]:
+    """Say which process a schedule is asked of, where there are several."""
+    return {"process": row["process"]} if "process" in row else {}
 
 
 def _chosen(rows: Sequence[Row], typed: str) -> Row:
@@ -147,7 +155,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 def _block(row: Row) -> str:
     told = {"message id": row["id"], "correlation id": row["correlationid"]}
     told |= {"caused by": row["causationid"]} if "causationid" in row else {}
-    told |= {name: row[name] for name in ("due", "name", "error", "unreadable") if name in row}
+    told |= {name: row[name] for name in ("due", "name", "process", "error", "unreadable") if name in row}
     told["asked for"] = row["time"]
     payload = blocks.message_block({"type": row["message"], "id": row["id"], "data": row.get("data", {})})
     return "\n".join([payload, "", *blocks.pairs(told)])

@@ -29,7 +29,7 @@ class RemoteSession:
     """A connection to a running microlith.
 
     Attributes:
-        hello: What it said first: `app`, `version`, `pid`, `generation`.
+        hello: What it said first: `app`, `version`, `pid`, `generation`, `components`.
     """
 
     mode = "attached"
@@ -39,6 +39,15 @@ class RemoteSession:
         self._unread = bytearray()
         self._last = 0
         self.hello = self._greeting(hello_seconds)
+
+    def fileno(self) -> int:
+        """The descriptor that can be read when something has come; -1 once it is closed."""
+        return self._socket.fileno()
+
+    @property
+    def has_line(self) -> bool:
+        """Whether a reply has come already, as a whole."""
+        return b"\n" in self._unread
 
     def request(self, request: Mapping[str, Any], *, patience: float | None = None) -> Iterator[dict[str, Any]]:
         """Ask, and yield every reply as it comes; the last has `end`.
@@ -51,7 +60,7 @@ class RemoteSession:
             NoAnswerError: It was silent for longer.
             ConnectionLostError: It went away.
         """
-        return self._replies(self._send(request), patience)
+        return self._replies(self.send(request), patience)
 
     def requests(
         self, requests: Iterable[Mapping[str, Any]], *, at_once: int, patience: float | None = None
@@ -67,11 +76,11 @@ class RemoteSession:
 
         def send(count: int) -> None:
             for number, request in islice(waiting, count):
-                under_way[self._send(request)] = number
+                under_way[self.send(request)] = number
 
         send(at_once)
         while under_way:
-            reply = self._read(patience, "The running microlith said nothing")
+            reply = self.receive(patience)
             number = under_way.get(reply.get("id", 0))
             if number is None:
                 continue
@@ -92,7 +101,16 @@ class RemoteSession:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _send(self, request: Mapping[str, Any]) -> int:
+    def receive(self, patience: float | None = None) -> dict[str, Any]:
+        """Wait for the next reply, whatever it answers.
+
+        Raises:
+            NoAnswerError: None came within `patience`, in seconds.
+            ConnectionLostError: It went away.
+        """
+        return self._read(patience, "The running microlith said nothing")
+
+    def send(self, request: Mapping[str, Any]) -> int:
         """Send one request; returns its id."""
         self._last += 1
         try:
@@ -107,7 +125,7 @@ class RemoteSession:
     def _replies(self, number: int, patience: float | None) -> Iterator[dict[str, Any]]:
         ended = False
         while not ended:
-            reply = self._read(patience, "The running microlith said nothing")
+            reply = self.receive(patience)
             if reply.get("id") in {number, None}:
                 ended = bool(reply.get("end"))
                 yield reply

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ from microlith_cli.errors import (
     ToolError,
 )
 from microlith_cli.event_log.decoding import Unreadable
-from microlith_cli.project import Project, find_project, load_app
+from microlith_cli.project import LOCK, Project, find_project, load_app, meant
 from microlith_cli.session import only_reply
 from microlith_cli.supervisor.spans import receiver
 
@@ -80,20 +81,36 @@ def examine(*, verify: bool, advance: Advance) -> Iterator[Finding]:
     yield directory
     if directory.level == "error":
         return
+    parts = project.parts
+    whole = [""] if not parts or (project.state / LOCK).exists() else []
+    for name in (*whole, *parts):
+        for finding in _process(project, name, verify=verify, advance=advance):
+            yield replace(finding, what=f"{name}: {finding.what}") if name else finding
+
+
+def _process(project: Project, name: str, *, verify: bool, advance: Advance) -> Iterator[Finding]:
+    """Look at one process: that of the whole application, or by its name that of some components."""
+    state = project.state / name
+    if name:
+        directory = findings.directory(state)
+        if directory.level != "ok":
+            yield directory
+        if directory.level == "error":
+            return
     try:
-        session = attach(project.state)
+        session = attach(state)
     except NothingRunsError as error:
         yield Finding("ML004", "error", str(error), fix=error.hint)
         session = None
     else:
         if session is None:
-            yield findings.nothing_runs(project.state)
+            yield findings.nothing_runs(state)
     if session is None:
-        yield from _at_rest(project, verify=verify, advance=advance)
+        yield from _at_rest(project, name, verify=verify, advance=advance)
     else:
         with session:
             yield from _running(session, project, verify=verify, advance=advance)
-    yield findings.trace_log(project.state)
+    yield findings.trace_log(state)
 
 
 def _running(session: RemoteSession, project: Project, *, verify: bool, advance: Advance) -> Iterator[Finding]:
@@ -138,9 +155,9 @@ def _verify_running(session: RemoteSession, advance: Advance) -> Walked:
     raise ConnectionLostError
 
 
-def _at_rest(project: Project, *, verify: bool, advance: Advance) -> Iterator[Finding]:
+def _at_rest(project: Project, name: str, *, verify: bool, advance: Advance) -> Iterator[Finding]:
     # What follows imports pydantic and the user's code; beside a running application nothing needs them.
-    from microlith.places import DEFAULT_STORE  # noqa: PLC0415
+    from microlith.places import DEFAULT_STORE, store_beside  # noqa: PLC0415
 
     os.chdir(project.root)  # as under `run`: relative paths mean the same
     names: list[str] = []
@@ -163,6 +180,7 @@ def _at_rest(project: Project, *, verify: bool, advance: Advance) -> Iterator[Fi
                 if each["kind"] in {"command", "query"} and not each["handlers"]
             ]
         )
+    url = store_beside(url, [name] if name else meant() or None)
     yield from _store_at_rest(findings.store_path(url, project.root), names, types, verify=verify, advance=advance)
     yield findings.durability("memory" if url == "memory:" else "fast" if "durability=fast" in url else "durable")
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from microlith_cli.control.client import attach
+from microlith_cli.control.client import RemoteSession, attach
 from microlith_cli.diagnosis.findings import in_a_line, store_path
 from microlith_cli.errors import RefusedError
-from microlith_cli.project import Project, load_app
+from microlith_cli.project import Project, load_app, meant
 from microlith_cli.session import only_reply
 
 Standing = Mapping[str, Any]
@@ -22,8 +22,18 @@ UNKNOWN: Standing = {"checkpoint": None, "behind": None, "seconds": None, "error
 def read_standings(project: Project) -> Mapping[str, Standing]:
     """Find where each projection stands, by name; those of which nothing is known are left out."""
     attached = attach(project.state)
+    names = project.parts if attached is None else []
+    if not names:
+        return _standings(project, "", attached)
+    found: dict[str, Standing] = {}
+    for name in names:
+        found |= _standings(project, name, attach(project.state / name))
+    return found
+
+
+def _standings(project: Project, name: str, attached: RemoteSession | None) -> Mapping[str, Standing]:
     if attached is None:
-        return _at_rest(project)
+        return _at_rest(project, name)
     with attached:
         try:
             store = only_reply(attached, {"verb": "store"})["store"]
@@ -45,21 +55,22 @@ def told(standing: Standing) -> str:
     return f"{standing['behind']:,} behind{for_so_long}"
 
 
-def _at_rest(project: Project) -> Mapping[str, Standing]:
+def _at_rest(project: Project, name: str) -> Mapping[str, Standing]:
     # The driver and the user's code; where nothing runs only.
     from microlith.errors import MicrolithError  # noqa: PLC0415
     from microlith.event_store.sqlite.inspecting import SQLiteInspection  # noqa: PLC0415
+    from microlith.places import store_beside  # noqa: PLC0415
 
-    path = store_path(load_app(project).store_url, project.root)
+    path = store_path(store_beside(load_app(project).store_url, [name] if name else meant() or None), project.root)
     if path is None or not path.exists():
         return {}
     found: dict[str, Standing] = {}
     with suppress(MicrolithError, OSError), SQLiteInspection(path) as inspection:
         now = time.time()
-        for name, checkpoint, error in inspection.projections:
+        for projection, checkpoint, error in inspection.projections:
             after = inspection.event_after(checkpoint)
             seconds = None if after is None else round(max(0.0, now - after[1]), 3)
-            found[name] = {
+            found[projection] = {
                 "checkpoint": checkpoint,
                 "behind": inspection.head - max(checkpoint, -1),
                 "seconds": 0.0 if after is None else seconds,

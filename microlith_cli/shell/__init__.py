@@ -9,11 +9,10 @@ from contextlib import contextmanager
 
 from microlith_cli.console import plain
 from microlith_cli.console.ink import Ink
-from microlith_cli.control.client import attach
 from microlith_cli.errors import DONE, INTERRUPTED, NothingRunsError, UnknownNameError, UsageError
 from microlith_cli.options import split
 from microlith_cli.project import Project, find_project
-from microlith_cli.session import Session, chosen
+from microlith_cli.session import Session, chosen, connect
 from microlith_cli.shell.completing import Completing
 from microlith_cli.shell.history import History
 from microlith_cli.shell.news import News
@@ -111,7 +110,7 @@ def _whom(project: Project, partner: Partner) -> str:
 
 def _quick(project: Project, partner: Partner) -> Session | None:
     """Give a session at once, or none: nobody waits for a completion."""
-    return attach(project.state) if partner.mode == "attach" else partner.session()
+    return connect(project) if partner.mode == "attach" else partner.session()
 
 
 @contextmanager
@@ -133,7 +132,7 @@ def _find(project: Project, news: News, *, once: bool, typed: bool) -> Partner:
         from microlith_cli.shell.here import Here  # noqa: PLC0415
 
         return Here(project, news, news.say if typed else plain.say)
-    session = attach(project.state)
+    session = connect(project)
     if session is None:
         raise NothingRunsError(
             f"No microlith of {project.name} is running, so there is nothing to attach to.",

@@ -4,14 +4,17 @@ import select
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic, sleep
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from microlith_cli.commands.completion import read_catalog
-from microlith_cli.control.client import RemoteSession, attach
+from microlith_cli.control.client import RemoteSession
 from microlith_cli.errors import ConnectionLostError, NothingRunsError, ToolError
 from microlith_cli.project import Project
-from microlith_cli.session import Mode, Session
+from microlith_cli.session import Mode, Session, connect
 from microlith_cli.shell.news import News
+
+if TYPE_CHECKING:
+    from microlith_cli.several import Several
 
 NOTHING = "id=-"
 """A filter that only notices pass, such as a reload."""
@@ -65,7 +68,13 @@ class Elsewhere:
     mode: Mode = "attach"
 
     def __init__(
-        self, project: Project, first: RemoteSession, news: News, say: Callable[[str], None], *, follows: bool
+        self,
+        project: Project,
+        first: "RemoteSession | Several",
+        news: News,
+        say: Callable[[str], None],
+        *,
+        follows: bool,
     ) -> None:
         self._project = project
         self._news = news
@@ -117,13 +126,13 @@ class Elsewhere:
         if self._thread.is_alive():
             self._thread.join(2.0)
 
-    def _attach(self) -> RemoteSession | None:
+    def _attach(self) -> "RemoteSession | Several | None":
         try:
-            return attach(self._project.state)
+            return connect(self._project)
         except ConnectionLostError:  # it was about to end
             return None
 
-    def _follow(self, session: RemoteSession) -> None:
+    def _follow(self, session: "RemoteSession | Several") -> None:
         while not self._over.is_set():
             self._followed = session
             self._changed.clear()
@@ -146,7 +155,7 @@ class Elsewhere:
             if not changed:
                 self._news.say(f"Attached again: {session.hello.get('app')}, process {session.hello.get('pid')}.")
 
-    def _next(self) -> RemoteSession | None:
+    def _next(self) -> "RemoteSession | Several | None":
         """Wait until a microlith runs; None when the shell ends before."""
         while not self._over.is_set():
             try:

@@ -13,7 +13,7 @@ from typing import Any
 from microlith_cli import VERSION
 from microlith_cli.control.connection import Client, Request
 from microlith_cli.errors import DONE, SAID_NO
-from microlith_cli.project import Project
+from microlith_cli.project import Project, meant
 from microlith_cli.supervisor.supervisor import Supervisor
 
 VERBS = (
@@ -46,6 +46,7 @@ class Desk:
             "app": supervisor.card["app"],
             "pid": os.getpid(),
             "generation": supervisor.generation,
+            "components": meant(),
         }
 
     async def handle(self, client: Client, request: Request) -> None:

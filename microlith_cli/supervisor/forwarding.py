@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from microlith.ids import new_id
+from microlith.ids import is_id, new_id
 from microlith_cli.errors import NOT_REACHABLE, TIMED_OUT
 
 HELD_AT_MOST = 1_000
@@ -43,7 +43,7 @@ class Pending:
     def __init__(self, key: str, request: Mapping[str, Any], reply: Reply, now: float) -> None:
         self.key = key
         self.request = dict(request) | {"id": key}
-        if request.get("verb") == "dispatch":
+        if request.get("verb") == "dispatch" and not is_id(request.get("message_id")):
             self.request["message_id"] = new_id()
         self.reply = reply
         self.accepted = False

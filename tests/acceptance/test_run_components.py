@@ -1,8 +1,6 @@
-"""`microlith run --component`: two processes of one project over a real broker."""
+"""`microlith run --component`: two processes of one project over a real broker, and the tool from a third terminal."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,81 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from microlith_cli.control.client import attach
-from microlith_cli.errors import ToolError
-from microlith_cli.session import only_reply
+from tests.acceptance.apart import make_shop, running, status, tool, until_it_serves
 from tests.eventually import eventually
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(180)]
 
-HEARING = """\
-from shop.auth.events.user_registered import UserRegisteredEvent
-from shop.mail import mail
-from shop.mail.events import WelcomeSentEvent
-
-
-@mail.handles(UserRegisteredEvent)
-async def welcome(event: UserRegisteredEvent) -> WelcomeSentEvent:
-    return WelcomeSentEvent(email=event.email)
-"""
-EVENTS = "from microlith import Event\n\n\nclass WelcomeSentEvent(Event):\n    email: str\n"
-
-
-def tool(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "microlith_cli", *arguments],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+REGISTER = ("dispatch", "RegisterCommand", "--password", "right", "--timeout", "30s")
 
 
 @pytest.fixture
 def shop(tmp_path, rabbitmq_url):
-    """The scaffolded shop with a second component, `mail`, and every bus on RabbitMQ."""
-    assert tool("new", "app", "shop", cwd=tmp_path).returncode == 0
-    folder = tmp_path / "shop"
-    assert tool("new", "component", "mail", cwd=folder).returncode == 0
-    (folder / "shop" / "mail" / "events" / "__init__.py").write_text(EVENTS, "utf-8")
-    (folder / "shop" / "mail" / "handlers" / "welcome.py").write_text(HEARING, "utf-8")
-    (folder / "shop" / "mail" / "__init__.py").write_text(
-        'from microlith import Component\n\nmail = Component("mail")\n', "utf-8"
-    )
-    buses = "".join(f'{bus} = "{rabbitmq_url}"\n' for bus in ("command", "query", "event"))
-    with (folder / "pyproject.toml").open("a", encoding="utf-8") as file:
-        file.write(f"\n[tool.microlith.buses]\n{buses}")
-    return folder
+    return make_shop(tmp_path, rabbitmq_url)
 
 
-@contextmanager
-def running(folder: Path, component: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "microlith_cli", "run", "--no-reload", "--component", component]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
-        try:
-            yield run
-        finally:
-            run.send_signal(signal.SIGINT)
-            run.communicate(timeout=20)
-    assert run.returncode == 0
-
-
-async def until_it_serves(folder: Path, component: str) -> None:
-    """Wait until a process takes what the broker has for it; events that were sent before are not for it."""
-
-    def serves() -> bool:
-        try:
-            session = attach(folder / ".microlith" / component)
-            if session is None:
-                return False
-            with session:
-                return bool(only_reply(session, {"verb": "status"})["status"]["state"] == "serving")
-        except ToolError:  # it may be there and not ready
-            return False
-
-    await eventually(serves, seconds=60)
+def rows(ended: subprocess.CompletedProcess[str]) -> list[dict]:
+    return [json.loads(line) for line in ended.stdout.splitlines()]
 
 
 async def test_message_goes_through_two_processes_and_is_waited_for(shop):
@@ -118,6 +56,82 @@ async def test_message_goes_through_two_processes_and_is_waited_for(shop):
     assert all(name in tree.stdout for name in ("auth.register", "mail.welcome", "WelcomeSentEvent"))
     assert {json.loads(line)["process"] for line in facts.stdout.splitlines()} == {"auth", "mail"}
     assert {json.loads(line)["process"] for line in of_one.stdout.splitlines()} == {"mail"}
+
+
+async def test_third_terminal_sees_both_processes_as_one_application(shop):
+    with running(shop, "auth"), running(shop, "mail"):
+        await until_it_serves(shop, "auth")
+        await until_it_serves(shop, "mail")
+        with follow(shop, "type:W*") as follower:
+            await eventually(lambda: followers(shop) == [1, 1], seconds=30)
+            sent = tool(*REGISTER, "--email", "a@b.c", "--wait", "WelcomeSentEvent", "--json", cwd=shop)
+            written = tool("-v", "dispatch", "WriteCommand", "--email", "d@e.f", "--wait", "WrittenEvent", cwd=shop)
+            assert follower.stdout is not None
+            told = [json.loads(follower.stdout.readline()) for _ in range(3)]
+        listed = tool("list", "--json", cwd=shop)
+        typed = tool(
+            "shell", "--json", cwd=shop, typed="WriteCommand --email g@h.i --wait WrittenEvent\nlist --handlers\n"
+        )
+        looked = tool("doctor", "--verify", "--json", cwd=shop)
+        unnamed = tool("events", "list", cwd=shop)
+
+    assert (sent.returncode, written.returncode, typed.returncode) == (0, 0, 0), (sent, written, typed)
+    assert {fact["process"] for fact in told} == {"auth", "mail"}
+    assert "accepted WriteCommand" in written.stderr
+    assert all(name in written.stderr for name in ("mail.write", "WrittenEvent")), written.stderr
+    (in_mail,) = [row for row in rows(tool("trace", "@-2", "--json", cwd=shop)) if row.get("type") == "WriteCommand"][
+        :1
+    ]
+    assert (in_mail["process"], "origin" in in_mail) == ("mail", False)  # it was sent where it is handled
+    named = {row["name"]: row for row in rows(listed) if "name" in row}
+    assert {"auth.register", "mail.welcome", "mail.write"} <= named.keys()
+    assert {row["behind"] for row in named.values() if row["item"] == "projection"} == {0}
+    assert next(row.get("data") for row in rows(typed)) == {"email": "g@h.i"}
+    assert {"auth.register", "mail.write"} <= {row.get("name") for row in rows(typed)}
+    findings = {(row["what"].partition(":")[0], row["code"]): row["level"] for row in rows(looked)}
+    assert {findings[name, code] for name in ("auth", "mail") for code in ("ML004", "ML005", "ML014")} == {"ok"}
+    assert (unnamed.returncode, "MICROLITH_COMPONENT=auth" in unnamed.stderr) == (2, True)
+
+
+async def test_dead_letter_is_found_tried_again_and_dropped_in_whichever_process_has_it(shop):
+    with running(shop, "auth"), running(shop, "mail"):
+        await until_it_serves(shop, "auth")
+        await until_it_serves(shop, "mail")
+        failed = tool("-v", *REGISTER, "--email", "nobody@b.c", "--wait", "WelcomeSentEvent", cwd=shop)
+        again = tool(*REGISTER, "--email", "nobody@d.e", "--wait", "WelcomeSentEvent", cwd=shop)
+        letters = tool("dead-letters", "--json", cwd=shop)
+        shown = tool("dead-letters", "show", "@last", cwd=shop)
+        retried = tool("dead-letters", "retry", "@last", cwd=shop)
+        (shop / "mailbox").touch()
+        mended = tool("dead-letters", "retry", "@last", cwd=shop)
+        dropped = tool("dead-letters", "drop", "--all", "--yes", cwd=shop)
+        left = tool("dead-letters", cwd=shop)
+    alone = tool("dispatch", "WriteCommand", "--email", "a@b.c", cwd=shop)
+    at_rest = tool("events", "list", "--json", cwd=shop, MICROLITH_COMPONENT="mail")
+
+    assert (failed.returncode, again.returncode) == (1, 1), failed.stderr
+    assert "there is no such mailbox" in failed.stderr
+    assert [(row["process"], row["handler"]) for row in rows(letters)] == [("mail", "mail.welcome")] * 2
+    assert all(text in shown.stdout for text in ("mail.welcome", "auth.register", "no such mailbox")), shown.stdout
+    assert (retried.returncode, mended.returncode) == (1, 0), (retried.stdout, mended.stdout)
+    assert (dropped.returncode, "dropped" in dropped.stdout, left.returncode) == (0, True, 1)
+    assert alone.returncode == 4
+    assert "auth, mail" in alone.stderr
+    assert [row["type"] for row in rows(at_rest)][-1] == "WelcomeSentEvent"
+
+
+@contextmanager
+def follow(shop: Path, filter_text: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "microlith_cli", "trace", "--follow", "--json", "--filter", filter_text]
+    with subprocess.Popen(command, cwd=shop, stdout=subprocess.PIPE, text=True) as follower:
+        try:
+            yield follower
+        finally:
+            follower.terminate()
+
+
+def followers(shop):
+    return [status(shop, name)["followers"] for name in ("auth", "mail")]
 
 
 def test_component_that_is_not_there_is_refused(shop):

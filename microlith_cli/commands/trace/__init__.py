@@ -22,7 +22,6 @@ from microlith_cli.console.listing import show_correlations
 from microlith_cli.console.live import LiveTracer
 from microlith_cli.console.mermaid import mermaid_lines
 from microlith_cli.console.tree import MOST_MESSAGES, show_tree
-from microlith_cli.control.client import RemoteSession, attach
 from microlith_cli.errors import (
     DONE,
     SAID_NO,
@@ -36,6 +35,7 @@ from microlith_cli.errors import (
 from microlith_cli.filtering import compile_filter
 from microlith_cli.options import Options, split
 from microlith_cli.project import Project, find_project
+from microlith_cli.session import LogSession, connect, processes_of
 
 Format = Literal["tree", "lines", "json", "mermaid"]
 
@@ -192,7 +192,7 @@ def _follow(project: Project, wish: Wish) -> int:
     """Show facts as they come, until the user, the limit or the microlith ends it."""
     if wish.form == "mermaid":
         raise UsageError("A diagram shows what is over.", hint="Leave out --follow.")
-    session = attach(project.state)
+    session = connect(project)
     if session is None:
         raise NothingRunsError(
             f"No microlith of {project.name} is running, so there is nothing to follow.",
@@ -208,11 +208,11 @@ def _follow(project: Project, wish: Wish) -> int:
         if wish.form in {"json", "lines"} or (wish.form is None and not sys.stdout.isatty()):
             _write_facts(facts, wish.form)
         else:
-            _show_live(facts)
+            _show_live(facts, processes_of(session))
     return DONE
 
 
-def _followed(session: RemoteSession, asked: str) -> Iterator[Fact]:
+def _followed(session: LogSession, asked: str) -> Iterator[Fact]:
     """Yield facts as the running microlith tells them; ends when it ends."""
     try:
         for reply in session.request({"verb": "follow", "filter": asked}):
@@ -224,8 +224,8 @@ def _followed(session: RemoteSession, asked: str) -> Iterator[Fact]:
         plain.err("the microlith has ended")
 
 
-def _show_live(facts: Iterable[Fact]) -> None:
-    tracer = LiveTracer(sys.stdout)
+def _show_live(facts: Iterable[Fact], processes: Sequence[str]) -> None:
+    tracer = LiveTracer(sys.stdout, processes=processes)
     try:
         for fact in facts:
             tracer.facts([fact])
