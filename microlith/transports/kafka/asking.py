@@ -22,7 +22,7 @@ from confluent_kafka.admin import (
 )
 
 from microlith.transports.errors import TransportUnavailableError
-from microlith.transports.kafka.codes import NOT_READY, TIMED_OUT, TRANSPORT
+from microlith.transports.kafka.codes import NOT_READY, SILENT
 from microlith.transports.kafka.health import ClientLog, Health
 from microlith.transports.kafka.settings import Settings
 
@@ -32,8 +32,11 @@ _REACH_SECONDS = 5.0
 _REFUSED_SECONDS = 1.0
 """How long a broker that refuses connections is tried: one that is just starting is soon there."""
 _ANSWER_SECONDS = 10.0
-_READY_SECONDS = 20.0
-"""How long a broker is given that is there and not ready: a topic that was just made, a group that is being loaded."""
+_READY_SECONDS = 30.0
+"""How long a broker is given that is there and not ready: a topic that was just made, a group that is being loaded.
+
+A broker that is asked about a group for the first time makes a topic for all groups first, and may be silent for so long.
+"""
 _PAUSE = 0.05
 
 
@@ -158,7 +161,8 @@ class Broker:
             try:
                 return ask()
             except KafkaException as error:
-                if error.args[0].code() not in NOT_READY or time.monotonic() > deadline:
+                silent = error.args[0].code() in SILENT and not self._health.suspected
+                if not (silent or error.args[0].code() in NOT_READY) or time.monotonic() > deadline:
                     raise self._unavailable(error) from error
             time.sleep(_PAUSE)
             self.topics()  # also tells the client what has changed
@@ -173,8 +177,9 @@ class Broker:
 
     def _unavailable(self, error: KafkaException) -> TransportUnavailableError:
         found = error.args[0]
-        lost = self._health.suspected or found.code() in {TIMED_OUT, TRANSPORT}
-        return TransportUnavailableError(self._name, self._health.reason if lost else found.str())
+        if self._health.suspected:
+            return TransportUnavailableError(self._name, self._health.reason)
+        return TransportUnavailableError(self._name, "it does not answer" if found.code() in SILENT else found.str())
 
 
 def _ready(topic: TopicMetadata) -> bool:

@@ -17,13 +17,19 @@ NOT_READY = frozenset(
     {
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.NOT_COORDINATOR,
         KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
     }
 )
 """A broker that says this will soon say something else."""
+SILENT = frozenset({TIMED_OUT, TRANSPORT})
+"""No answer, for whatever reason."""
 REFUSALS = frozenset(
     {
         KafkaError.MSG_SIZE_TOO_LARGE,
