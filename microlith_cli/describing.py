@@ -29,9 +29,12 @@ def described(catalog: Row, entry: Row, *, root: Path, traces: Logs, taken: Sequ
     schema = Schema(entry["schema"])
     name = str(entry["type"]).rpartition(".")[2]
     file = module_file(root, str(entry["module"]))
-    handlers = [row for row in catalog["handlers"] if row["name"] in entry["handlers"]]
+    # An aggregate or a process takes several types, each in a row of its own.
+    taking = [row for row in catalog["handlers"] if row["name"] in entry["handlers"]]
+    handlers = [row for row in taking if row["message"] == entry["type"]]
     causes = list(dict.fromkeys(message for row in handlers for message in row["emits"]))
-    emitters = [row for row in catalog["handlers"] if row["name"] in entry["emitted_by"]]
+    sending = [row for row in catalog["handlers"] if row["name"] in entry["emitted_by"]]
+    emitters = [row for row in sending if entry["type"] in row["emits"]]
     example_line = example(entry["type"], schema, taken) if entry["kind"] != "response" else None
     if example_line and causes and entry["kind"] == "command":
         example_line += f" --wait {causes[0]}"
@@ -46,6 +49,8 @@ def described(catalog: Row, entry: Row, *, root: Path, traces: Logs, taken: Sequ
             *({"name": other} for other in entry["emitted_by"] if other not in {row["name"] for row in emitters}),
         ],
         "causes": causes,
+        "upcasters": [_placed(row, root) | {"version": row["version"]} for row in entry["upcasters"]],
+        "middleware": [_middleware(row, root) for row in catalog["middleware"]],
         "projections": [_placed(row, root) for row in catalog["projections"] if entry["type"] in row["events"]],
         "asked_by": [row["type"] for row in catalog["messages"] if row.get("response") == entry["type"]],
         "fields": list(_fields(schema, entry)),
@@ -58,6 +63,13 @@ def described(catalog: Row, entry: Row, *, root: Path, traces: Logs, taken: Sequ
 def _placed(row: Row, root: Path) -> dict[str, Any]:
     kept = {key: row[key] for key in ("name", "line", "concurrency") if key in row}
     return {**kept, "file": shown(Path(row["file"]), root)} if "file" in row else kept
+
+
+def _middleware(row: Row, root: Path) -> dict[str, Any]:
+    """Say what of a middleware every message passes, and where it stands if that is in the project."""
+    found = {"name": row["name"], "hooks": row["hooks"]}
+    file = module_file(root, str(row["module"]))
+    return {**found, "file": shown(file, root), "line": class_line(file, row["name"])} if file else found
 
 
 def _fields(schema: Schema, entry: Row) -> Iterator[dict[str, Any]]:

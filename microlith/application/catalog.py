@@ -1,19 +1,23 @@
 """The catalog: what an application consists of, as plain data for tools."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import PydanticSchemaGenerationError, PydanticUserError
 
 from microlith.application.wiring import Wiring
 from microlith.messages import Query, response_type
+from microlith.middleware import Middleware
 from microlith.payloads import is_secret_name
 from microlith.processes import ProcessType
-from microlith.serialization import MessageType
+from microlith.serialization import MessageType, Upcaster
+
+_HOOKS = ("dispatching", "handling", "retrying", "settled")
 
 
-def describe(name: str, wiring: Wiring) -> dict[str, Any]:
-    """Describe an application: components, messages with their schemas, handlers, projections. Ready for JSON.
+def describe(name: str, wiring: Wiring, middleware: Sequence[Middleware] = ()) -> dict[str, Any]:
+    """Describe an application: components, messages with their schemas, handlers, projections, middleware. Ready for JSON.
 
     It is the whole one, whatever runs in this process: `runs` names the components that do.
     """
@@ -53,7 +57,15 @@ def describe(name: str, wiring: Wiring) -> dict[str, Any]:
             for component in wiring.components
             for process in component.processes
         ],
+        "middleware": [_middleware(one) for one in middleware],
     }
+
+
+def _middleware(one: Middleware) -> dict[str, Any]:
+    """Describe a middleware: its class, and which of its hooks do something."""
+    cls = type(one)
+    hooks = [hook for hook in _HOOKS if getattr(cls, hook) is not getattr(Middleware, hook)]
+    return {"name": cls.__name__, "module": cls.__module__, "hooks": hooks}
 
 
 def _process(name: str, process: ProcessType, wiring: Wiring) -> dict[str, Any]:
@@ -91,7 +103,18 @@ def _message(entry: MessageType, wiring: Wiring) -> dict[str, Any]:
         "emitted_by": wiring.emits.get(cls, []),
         "secrets": [name for name in properties if properties[name].get("writeOnly") or is_secret_name(name)],
         "module": cls.__module__,
+        "version": entry.version,
+        "formerly": list(cls.__formerly__),
+        "upcasters": [_upcaster(version, function) for version, function in sorted(entry.upcasters.items())],
     }
     if answer is not None:
         described["response"] = wiring.types.shown(wiring.types.of(answer))
     return described
+
+
+def _upcaster(version: int, function: Upcaster) -> dict[str, Any]:
+    """Describe what turns the data of one version into that of the next."""
+    written = inspect.unwrap(function)
+    code = getattr(written, "__code__", None)
+    place = {"file": code.co_filename, "line": code.co_firstlineno} if code else {}
+    return {"version": version, "name": getattr(written, "__qualname__", type(written).__name__), **place}

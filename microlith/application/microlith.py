@@ -203,7 +203,7 @@ class Microlith(StoreSide):
 
     def catalog(self) -> dict[str, Any]:
         """Describe components, messages, handlers and projections, ready for JSON."""
-        return catalog.describe(self.name, self.wire())
+        return catalog.describe(self.name, self.wire(), self.middleware)
 
     async def start(self) -> None:
         """Wire, open the store, carry on what an earlier process left, and take messages.

@@ -8,6 +8,7 @@ import string
 import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
 from typing import Any
 
 from pydantic import SecretBytes, SecretStr, create_model
@@ -153,6 +154,7 @@ def process_type(cls: type[Process]) -> ProcessType:
 def state_upcaster(function: Upcaster) -> Upcaster:
     """Make an upcaster of a state into one of the step that holds it."""
 
+    @wraps(function)  # so that a description names the user's
     def upcast(step: dict[str, Any]) -> dict[str, Any]:
         return {**step, "state": function(step["state"])}
 

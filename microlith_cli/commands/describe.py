@@ -17,6 +17,12 @@ from microlith_cli.errors import DONE
 from microlith_cli.project import find_project
 from microlith_cli.session import message_named, read_catalog
 
+_HOOKS = {
+    "dispatching": "when it is sent",
+    "handling": "around its handlers",
+    "retrying": "on trying again",
+    "settled": "after each handling",
+}
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -26,7 +32,7 @@ def command(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> int:
-    """Show one message: fields, handlers, senders, projections, and when it was last seen."""
+    """Show one message: fields, handlers, senders, projections, versions, middleware, and when it was last seen."""
     project = find_project()
     catalog = read_catalog(project)
     entry = message_named(catalog, message)
@@ -71,7 +77,24 @@ def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "emitted by", _below_each_other(map(_placed, found["emitted_by"])) or outside
     if kind == "event":
         yield "projections", _below_each_other(map(_placed, found["projections"])) or "none"
+    yield from _shapes(found)
+    yield "middleware", _below_each_other(map(_middleware, found["middleware"])) or "none"
     yield "last seen", _last_seen(found["last_seen"])
+
+
+def _shapes(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The version, how earlier ones are read, and the names it had."""
+    if found["kind"] not in {"command", "event"}:  # nothing else is stored
+        return
+    read = [f"{each['version']} → {each['version'] + 1}  {_placed(each)}" for each in found["upcasters"]]
+    yield "version", _below_each_other([str(found["version"]), *read])
+    if found["formerly"]:
+        yield "formerly", ", ".join(found["formerly"])
+
+
+def _middleware(row: Mapping[str, Any]) -> str:
+    hooks = ", ".join(_HOOKS[hook] for hook in row["hooks"]) or "does nothing"
+    return f"{_placed(row)}  {hooks}"
 
 
 def _below_each_other(rows: Iterable[str]) -> str:

@@ -29,6 +29,7 @@ from microlith_cli.errors import (
     ToolError,
 )
 from microlith_cli.event_log.decoding import Unreadable
+from microlith_cli.import_times import ImportTimes
 from microlith_cli.project import LOCK, Project, find_project, load_app, meant
 from microlith_cli.session import only_reply
 from microlith_cli.supervisor.spans import receiver
@@ -126,6 +127,8 @@ def _running(session: RemoteSession, project: Project, *, verify: bool, advance:
     else:
         yield Finding("ML005", "ok", "the application is imported and serves")
     yield findings.unhandled(status["unhandled"])
+    if status.get("imports"):
+        yield findings.imports(status["imports"], project.root)
     try:
         store = only_reply(session, {"verb": "store"})["store"]
     except RefusedError as error:
@@ -163,16 +166,23 @@ def _at_rest(project: Project, name: str, *, verify: bool, advance: Advance) -> 
     names: list[str] = []
     types: MessageTypes | None = None
     url = project.config.text("store.url") or DEFAULT_STORE
+    # As under `run`: the user's modules do not pay for the runtime.
+    import microlith.event_store.sqlite  # noqa: F401, PLC0415
+    import microlith_cli.supervisor.worker  # noqa: F401, PLC0415
+
+    imports = ImportTimes(project.root)
     try:
-        app = load_app(project)
-        url = app.store_url
-        app.wire()
+        with imports.taken():
+            app = load_app(project)
+            url = app.store_url
+            app.wire()
         catalog, types = app.catalog(), app.types
     except (ToolError, MicrolithError) as error:
         yield Finding("ML005", "error", f"the application does not start: {error}", fix=error.hint or "correct it")
     else:
         names = [each["name"] for each in catalog["projections"]]
         yield Finding("ML005", "ok", "the application imports and is wired")
+        yield findings.imports(imports.told(), project.root)
         yield findings.unhandled(
             [
                 each["type"]

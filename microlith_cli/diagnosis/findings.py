@@ -18,6 +18,7 @@ from microlith.tracing.log import CURRENT, LIMIT, PREVIOUS
 from microlith.urls import masked
 from microlith_cli.control import address
 from microlith_cli.errors import UnsafeDirectoryError
+from microlith_cli.places import shown
 from microlith_cli.project import STATE
 
 Level = Literal["ok", "note", "warning", "error"]
@@ -27,6 +28,9 @@ EXPORTER = "opentelemetry-exporter-otlp-proto-http"
 CONNECT_SECONDS = 1.0
 LARGEST_WAL = 64 * 1024 * 1024
 SOUND_SQLITE = (3, 51, 3)
+SLOW_IMPORT_MS = 150.0
+"""A module that takes so long is felt at every save."""
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,22 @@ def store_path(url: str, root: Path) -> Path | None:
     scheme, _, rest = url.partition(":")
     name = rest.partition("?")[0]
     return root / name if scheme == "sqlite" and name else None
+
+
+def imports(told: Mapping[str, Any], root: Path) -> Finding:
+    """Say how long the project's modules took to be imported, and name the slow ones: every reload waits for them."""
+    count = int(told["modules"])
+    what = f"{count} module{'' if count == 1 else 's'} of the project imported in {told['ms']:,.0f} ms"
+    slow = [row for row in told["slowest"] if row["ms"] >= SLOW_IMPORT_MS]
+    if not slow:
+        return Finding("ML020", "ok", what)
+    named = []
+    for row in slow[:MOST_NAMED]:
+        mostly = f", {row['mostly_ms']:,.0f} of them {row['mostly']}" if "mostly" in row else ""
+        named.append(f"{shown(Path(row['file']), root)} {row['ms']:,.0f} ms{mostly}")
+    more = f"; and {len(slow) - MOST_NAMED} more" if len(slow) > MOST_NAMED else ""
+    fix = "import what is slow where it is used: inside the handler, or in what builds a resource"
+    return Finding("ML020", "note", f"{what}, and every reload waits for that: {'; '.join(named)}{more}", fix=fix)
 
 
 def unhandled(names: Sequence[str]) -> Finding:

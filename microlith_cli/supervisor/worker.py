@@ -43,10 +43,14 @@ class Worker:
         app: The application; it is wired or will be by `start`.
         state: The project's own folder, for the catalog that shell completion reads; None: write none.
         spans: Where spans of its messages go; empty: nowhere that is known here.
+        imports: How long its modules took to be imported, as `ImportTimes.told` says it; None: nobody knows.
     """
 
-    def __init__(self, app: Microlith, *, state: Path | None = None, spans: str = "") -> None:
+    def __init__(
+        self, app: Microlith, *, state: Path | None = None, spans: str = "", imports: Line | None = None
+    ) -> None:
         self._app = app
+        self._imports = imports
         self._spans = spans
         self._state = state
         self._stopping = False
@@ -152,6 +156,7 @@ class Worker:
             "durability": self._app.store.durability,
             "engine": self._app.store.engine,
             "spans": self._spans,
+            **({"imports": self._imports} if self._imports else {}),
         }
 
     def catalog(self) -> Line:

@@ -25,6 +25,7 @@ from microlith.errors import DiscoveryError, MicrolithError, StoreLockedError
 from microlith.transports import TopologyDriftError
 from microlith_cli.control.lines import encode
 from microlith_cli.errors import ToolError
+from microlith_cli.import_times import ImportTimes
 from microlith_cli.project import Project, describe_failure, find_project, load_app
 from microlith_cli.supervisor.link import PROTOCOL, Link
 from microlith_cli.supervisor.spans import add_spans
@@ -99,9 +100,11 @@ def load(end: socket.socket) -> "Loaded | None":
     began = time.monotonic()
     try:
         project = find_project(root)
-        app = load_app(project)
-        spans = add_spans(app, project)
-        connections = app.connections()
+        imports = ImportTimes(project.root)
+        with imports.taken():
+            app = load_app(project)
+            spans = add_spans(app, project)
+            connections = app.connections()
         if connections.topologies():
             asyncio.run(check_brokers(connections))  # before the one that serves is stopped
     except (KeyboardInterrupt, SystemExit, Exception) as error:  # noqa: BLE001 (whatever it is, the user is told)
@@ -109,7 +112,7 @@ def load(end: socket.socket) -> "Loaded | None":
         return None
     took = (time.monotonic() - began) * 1000
     end.sendall(encode({"ready": {"app": app.name, "took_ms": round(took, 1)}}))
-    return Loaded(app, project, spans)
+    return Loaded(app, project, spans, imports)
 
 
 async def check_brokers(connections: "Connections") -> None:
@@ -170,11 +173,13 @@ class Loaded(NamedTuple):
         app: The application.
         project: Whose it is.
         spans: The spans that its project is set to export.
+        imports: How long its modules took.
     """
 
     app: "Microlith"
     project: Project
     spans: "Spans | None"
+    imports: ImportTimes
 
 
 class _Life:
@@ -183,10 +188,11 @@ class _Life:
     def __init__(self, loaded: Loaded, link: Link) -> None:
         from microlith_cli.supervisor.worker import Worker  # noqa: PLC0415 (heavy; imported by now)
 
-        app, project, self._spans = loaded
+        app, project, self._spans, imports = loaded
         self._root = project.root
         self._link = link
-        self._worker = Worker(app, state=project.state, spans=self._spans.where if self._spans else "")
+        where = self._spans.where if self._spans else ""
+        self._worker = Worker(app, state=project.state, spans=where, imports=imports.told())
         self._requests: dict[str, asyncio.Task[None]] = {}
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None

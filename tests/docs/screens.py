@@ -77,6 +77,8 @@ HERE = (
 # What differs from run to run, beside what tours know.
 VARYING = (
     (re.compile(r"ML001 .*(?:\n[^M].*)*"), "ML001"),
+    (re.compile(r"ML020 .*(?:\n[^M].*)*"), "ML020"),
+    (re.compile(r"(?ms)^The event loop was blocked.{0,160}?thread\.\n"), ""),  # where others keep the processor busy
     (re.compile(r"process \d+ since .*, generation"), "process since, generation"),
     (re.compile(r"\d[\d.]* [KM]iB"), "SIZE"),
     (re.compile(r"SIZE\n\["), "SIZE ["),

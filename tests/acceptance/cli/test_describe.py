@@ -100,3 +100,62 @@ def test_describing_needs_a_project_and_a_message(tmp_path, tool):
 
 def test_asking_a_running_application_imports_nothing_heavy(attached):
     assert heavy_imports(attached, "describe", "LoginCommand") == set()
+
+
+VERSIONED = """
+from microlith import Event
+from shop.auth import auth
+
+
+class PaidEvent(Event, version=3, formerly=["PayedEvent"]):
+    cents: int
+
+
+@auth.upcasts(PaidEvent, version=1)
+def from_euros(old):
+    return {"cents": old["euros"] * 100}
+
+
+@auth.upcasts(PaidEvent, version=2)
+def from_text(old):
+    return {"cents": int(old["cents"])}
+"""
+GUARDED = """
+from microlith import Microlith
+from microlith.middleware import Middleware
+from microlith.middlewares import Timeout
+
+
+class Guard(Middleware):
+    def dispatching(self, envelope):
+        return envelope
+
+
+app = Microlith("shop", components="shop", middleware=[Guard(), Timeout({})])
+"""
+
+
+def test_versions_earlier_names_and_middleware_are_told(tool):
+    (tool.folder / "shop" / "auth" / "events").mkdir()
+    (tool.folder / "shop" / "auth" / "events" / "__init__.py").touch()
+    (tool.folder / "shop" / "auth" / "events" / "paid.py").write_text(VERSIONED)
+    (tool.folder / "shop" / "app.py").write_text(GUARDED)
+
+    shown, (found,) = tool("describe", "PaidEvent"), tool("describe", "PaidEvent", "--json").lines
+
+    assert (
+        "  version      3\n"
+        "               1 → 2  from_euros  shop/auth/events/paid.py:10\n"
+        "               2 → 3  from_text  shop/auth/events/paid.py:15\n"
+        "  formerly     PayedEvent\n"
+        "  middleware   Guard  shop/app.py:7  when it is sent\n"
+        "               Timeout  around its handlers\n"
+    ) in shown.out
+    assert (found["version"], found["formerly"]) == (3, ["PayedEvent"])
+    assert [each["version"] for each in found["upcasters"]] == [1, 2]
+    assert [each["name"] for each in found["middleware"]] == ["Guard", "Timeout"]
+
+
+def test_what_is_not_stored_has_no_version_to_tell(either):
+    assert "  version" not in either("describe", "CurrentUserRequest").out
+    assert "  version     1\n" in either("describe", "LoginCommand").out

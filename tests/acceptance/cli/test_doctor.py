@@ -1,12 +1,14 @@
 """`microlith doctor`: what is wrong with a project, and what mends it."""
 
+import os
+import re
 import sqlite3
 
 import pytest
 
 from tests.acceptance.cli.light import heavy_imports
 from tests.acceptance.cli.savings import write_savings
-from tests.acceptance.cli.shop import Tool, start_run
+from tests.acceptance.cli.shop import Tool, start_run, stop, write_shop
 
 
 def findings(tool: Tool, *arguments: str, **env: str) -> dict[str, dict]:
@@ -284,3 +286,24 @@ def test_personal_fields_can_be_read_before_and_after_they_are_erased(tmp_path):
     erased = findings(tool, "--verify")["ML017"]
 
     assert (sealed["level"], erased["level"]) == ("ok", "ok")
+
+
+def test_modules_that_are_slow_to_import_are_named_with_what_took_most_of_it(tmp_path, monkeypatch):
+    tool = Tool(write_shop(tmp_path / "shop"))
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "heavyweight.py").write_text("import time\ntime.sleep(0.5)\n")
+    (tool.folder / "shop" / "auth" / "handlers" / "heavy.py").write_text("import heavyweight\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "foreign"), prepend=os.pathsep)
+
+    resting = findings(tool)["ML020"]
+    process = start_run(tool.folder)
+    try:
+        running = findings(tool)["ML020"]
+    finally:
+        stop(process)
+
+    for found in (resting, running):
+        assert found["level"] == "note"
+        assert re.match(r"\d+ modules of the project imported in [\d,]+ ms, and every reload", found["what"])
+        assert re.search(r"shop/auth/handlers/heavy\.py [\d,]+ ms, [\d,]+ of them heavyweight", found["what"])
+        assert "microlith" not in found["what"]

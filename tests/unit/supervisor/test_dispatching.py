@@ -265,7 +265,7 @@ async def test_a_refused_message_with_a_condition_refuses_only_what_meets_it(ask
 @pytest.mark.parametrize(
     ("wait", "said"),
     [
-        (["AccountOpenedEvent where frob:x"], "no key"),
+        (["AccountOpenedEvent where frob:x"], "no field 'frob'"),
         (["AccountOpenedEvent where email=a", "AccountOpenedEvent where email=b"], "waited for twice"),
         (["Nope where email=a"], "Nope"),
     ],
