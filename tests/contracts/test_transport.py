@@ -5,7 +5,8 @@ import pytest
 from microlith.testing.memory_broker import MemoryBroker
 from microlith.testing.transport_contract import Traits, TransportContract
 from microlith.transports import Parcel, Topology, Transport
-from tests.contracts.at_rabbitmq import BrokerAtRabbitMQ, Door
+from tests.contracts.at_rabbitmq import BrokerAtRabbitMQ
+from tests.servers.proxy import Proxy
 
 
 class BrokerInMemory:
@@ -44,8 +45,6 @@ class TestRabbitMQTransport(TransportContract):
     traits = Traits(shares=False, can_differ=True, holds=False)
 
     @pytest.fixture
-    async def broker(self, rabbitmq, rabbitmq_url):
-        door = Door(rabbitmq.port)
-        await door.open()
-        yield BrokerAtRabbitMQ(rabbitmq_url, door)
-        await door.shut()
+    def broker(self, rabbitmq, rabbitmq_url):
+        with Proxy(rabbitmq.port) as proxy:
+            yield BrokerAtRabbitMQ(rabbitmq_url, proxy)

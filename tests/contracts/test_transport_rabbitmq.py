@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from urllib.parse import quote
@@ -47,7 +48,8 @@ from microlith.transports import (
 from microlith.transports.rabbitmq.line import Connected, Line
 from microlith.transports.rabbitmq.place import place_of
 from microlith.transports.rabbitmq.topology import DELIVERY_LIMIT
-from tests.contracts.at_rabbitmq import BrokerAtRabbitMQ, Door
+from tests.contracts.at_rabbitmq import BrokerAtRabbitMQ
+from tests.servers.proxy import Proxy
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(180)]
 
@@ -56,11 +58,9 @@ NEEDED = Topology("shop", takes=(HANDLING,))
 
 
 @pytest.fixture
-async def broker(rabbitmq, rabbitmq_url):
-    door = Door(rabbitmq.port)
-    await door.open()
-    yield BrokerAtRabbitMQ(rabbitmq_url, door)
-    await door.shut()
+def broker(rabbitmq, rabbitmq_url):
+    with Proxy(rabbitmq.port) as proxy:
+        yield BrokerAtRabbitMQ(rabbitmq_url, proxy)
 
 
 @pytest.fixture
@@ -398,13 +398,24 @@ def certificate(tmp_path_factory):
 
 @pytest.fixture
 async def secured(rabbitmq, certificate):
-    """A door that speaks TLS, and the beginning of a url through it."""
+    """The beginning of a url of the broker by way of something that speaks TLS."""
     security = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     security.load_cert_chain(certificate)
-    door = Door(rabbitmq.port, security)
-    await door.open()
-    yield f"rabbitmqs://guest:guest@127.0.0.1:{door.port}/"
-    await door.shut()
+
+    async def carry(reader, writer):
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()
+
+    async def let_through(reader, writer):
+        inside_reader, inside_writer = await asyncio.open_connection("127.0.0.1", rabbitmq.port)
+        await asyncio.gather(carry(reader, inside_writer), carry(inside_reader, writer))
+
+    server = await asyncio.start_server(let_through, "127.0.0.1", 0, ssl=security)
+    yield f"rabbitmqs://guest:guest@127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    server.close()
 
 
 async def test_broker_that_proves_who_it_is_is_spoken_to_in_secret(secured, certificate):

@@ -102,7 +102,7 @@ class RabbitMQ(Server):
         Raises:
             OSError: It does not answer, or refuses; the text has the answer.
         """
-        connection = HTTPConnection(LOOPBACK, self.management_port, timeout=15)
+        connection = HTTPConnection(LOOPBACK, self.management_port, timeout=60)
         try:
             headers = {
                 "Authorization": "Basic " + base64.b64encode(b"guest:guest").decode(),
