@@ -28,7 +28,8 @@ STATE = ".microlith"
 COMPONENT = "MICROLITH_COMPONENT"
 """Environment variable that names the components of the process that is meant."""
 _TRACE = "trace.jsonl"  # as `microlith.tracing.log.CURRENT`, which most commands need not import
-LOCK = "control.lock"  # as `microlith_cli.control.server.LOCK`, likewise
+_STORE = "events.db"  # as in `microlith.places.DEFAULT_STORE`, likewise
+_LOCK = "control.lock"  # as `microlith_cli.control.server.LOCK`, likewise
 _APP = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -64,7 +65,12 @@ class Project:
         """The processes of some of its components that run or ran, by the names of their folders; none where one is meant."""
         if meant():
             return []
-        return sorted({path.parent.name for file in (_TRACE, LOCK) for path in self.state.glob(f"*/{file}")})
+        return sorted({path.parent.name for file in (_TRACE, _LOCK) for path in self.state.glob(f"*/{file}")})
+
+    @property
+    def ran_whole(self) -> bool:
+        """Whether the whole application has ever run here, in one process."""
+        return any((self.root / STATE / file).exists() for file in (_LOCK, _STORE))
 
     @property
     def traces(self) -> list[Path]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 from microlith_cli.control.address import POINTER, SOCKET
 from microlith_cli.control.client import RemoteSession, attach
 from microlith_cli.errors import ConnectionLostError, NothingRunsError, RefusedError, UnknownNameError, UsageError
-from microlith_cli.project import LOCK, Project, load_app, meant
+from microlith_cli.project import Project, load_app, meant
 
 if TYPE_CHECKING:
     from microlith_cli.several import Several
@@ -134,7 +134,7 @@ def _check_that_one_may_run(project: Project) -> None:
         raise NothingRunsError(
             f"No microlith of {project.name} is running, and its components run in processes of their own: "
             f"{', '.join(project.parts)}.",
-            hint="Start them with `microlith run --component NAME`; --once runs the whole application beside them, once.",
+            hint="Start them with `microlith run --all`; --once runs the whole application beside them, once.",
         )
 
 
@@ -164,7 +164,7 @@ def open_log(project: Project, *, say: Callable[[str], None]) -> LogSession:
             say(f"asking the process of {', '.join(names)}; MICROLITH_COMPONENT names another")
         return attached
     if project.parts:
-        if not (project.state / LOCK).exists():
+        if not project.ran_whole:
             raise UsageError(
                 f"Each process keeps a log of its own; which is meant: {', '.join(project.parts)}?",
                 hint=f"Say it with MICROLITH_COMPONENT, such as MICROLITH_COMPONENT={project.parts[0]}.",

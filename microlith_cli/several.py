@@ -25,6 +25,8 @@ Find = Callable[[Collection[str]], Parts]
 
 _HELD = 0.1
 """Seconds for which a fact is held, lest an earlier one of another process come behind it: each tells some thirty times a second."""
+_HELD_LONGEST = 0.5
+"""The same while they come without a pause."""
 _HELD_AT_MOST = 5_000
 _LOOKS_AGAIN = 1.0
 """Seconds between two looks for a process that has come since."""
@@ -203,7 +205,10 @@ class Several:
                     yield came[1]
                 elif "fact" in came[1]:
                     held.append((told_at(came[1]["fact"]), now, came[1]))
-            ready = [one for one in held if len(held) > _HELD_AT_MOST or one[1] <= now - _HELD]
+            late = now - (
+                _HELD if came is None else _HELD_LONGEST
+            )  # while more can be read, an earlier one may be in it
+            ready = [one for one in held if len(held) > _HELD_AT_MOST or one[1] <= late]
             if ready:
                 held = held[len(ready) :]
                 yield from map(itemgetter(2), sorted(ready, key=itemgetter(0)))

@@ -29,12 +29,12 @@ class TraceNotFoundError(MicrolithError):
 
     def __init__(self, typed: str, logs: Logs, known: list[tuple[str, str]]) -> None:
         first, *others = [logs] if isinstance(logs, str | os.PathLike) else logs
-        where = f"{Path(first, CURRENT)}{f' and those of {len(others)} processes' if others else ''}"
+        where = f"{Path(first, CURRENT)}{f' and those of {len(others)} more processes' if others else ''}"
         shorts = {short_id(identifier): root for identifier, root in known}
         self.nearest = get_close_matches(typed, shorts, n=3, cutoff=0.5)
         if not known:
             super().__init__(
-                f"Nothing is traced yet: {where} {'holds no message' if others or Path(first, CURRENT).exists() else 'does not exist'}.",
+                f"Nothing is traced yet: {where} {'hold no message' if others else 'holds no message' if Path(first, CURRENT).exists() else 'does not exist'}.",
                 hint="Send a message with `microlith dispatch`, or start the application with `microlith run`.",
             )
             return

@@ -58,7 +58,7 @@ WORDS = {
     "new projection": ("--on", *_PLANNED),
     "new aggregate": _PLANNED,
     "new process": ("--on", "--key", *_PLANNED),
-    "run": ("--no-reload", "--component", "--once", "--json", "--quiet", "--help"),
+    "run": ("--no-reload", "--component", "--all", "--once", "--json", "--quiet", "--help"),
     "dispatch": (
         *("--wait", "--all", "--fail-on", "--timeout", "--quiet-for", "--after", "--at", "--data", "--from", "--edit"),
         *("--batch", "--concurrency", "--header"),

@@ -5,13 +5,17 @@ Imports neither the user's code nor the runtime's heavy parts: those are the wor
 
 import asyncio
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from microlith_cli.config import IN_PROCESS
 from microlith_cli.console import plain
-from microlith_cli.console.run_screens import JsonScreen, LinesScreen
-from microlith_cli.project import COMPONENT, find_project
+from microlith_cli.console.run_screens import JsonScreen, KeptScreen, LinesScreen
+from microlith_cli.errors import ConfigError, UsageError
+from microlith_cli.keeper import Keeper, find_components
+from microlith_cli.project import COMPONENT, Project, find_project, meant
 from microlith_cli.supervisor.interpreter import find_interpreter
 from microlith_cli.supervisor.running import Run
 
@@ -24,6 +28,9 @@ def command(
             "--component", metavar="NAME", help="Run this component only; again for several.", show_default=False
         ),
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Run each component in a process of its own, with one tracer over all.")
+    ] = False,
     once: Annotated[
         bool, typer.Option("--once", help="Finish what is left to do, and end; 1 when a message fails.")
     ] = False,
@@ -31,6 +38,7 @@ def command(
         bool, typer.Option("--json", help="Print each fact as a JSON object; end when nobody reads them.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show errors and what the application prints only.")] = False,
+    kept: Annotated[bool, typer.Option("--kept", hidden=True)] = False,
 ) -> int:
     """Run the application; reload it when its files change.
 
@@ -41,7 +49,14 @@ def command(
     project = find_project()
     project.app  # noqa: B018 (says now, rather than from the worker, that nothing can be run)
     python = find_interpreter(project.root)
-    screen = JsonScreen() if as_json else LinesScreen(quiet=quiet or plain.settings.verbosity < 0)
+    quiet = quiet or plain.settings.verbosity < 0
+    if every:
+        if once or component or meant():
+            raise UsageError(
+                f"--all and {'--once' if once else '--component' if component else COMPONENT} exclude each other."
+            )
+        return _run_all(project, python, reload=not no_reload, as_json=as_json, quiet=quiet)
+    screen = KeptScreen() if kept else JsonScreen() if as_json else LinesScreen(quiet=quiet)
 
     async def live() -> tuple[int, bool]:
         run = Run(
@@ -50,12 +65,32 @@ def command(
             screen,
             reload=not (no_reload or once),
             ends_unread=as_json,
-            keyed=not (as_json or once),
+            keyed=not (as_json or once or kept),
             once=once,
+            kept=kept,
         )
         return await run.run(), run.stuck
 
-    code, stuck = asyncio.run(live())
+    return _ended(*asyncio.run(live()))
+
+
+def _run_all(project: Project, python: Path, *, reload: bool, as_json: bool, quiet: bool) -> int:
+    if all(url == IN_PROCESS for url in project.config.buses.values()):
+        raise ConfigError(
+            "The buses are in memory, and do not reach from one process to another.",
+            hint='Choose what carries them, such as event = "rabbitmq://..." under [tool.microlith.buses].',
+        )
+    components = find_components(project, python)
+    screen = JsonScreen() if as_json else LinesScreen(quiet=quiet, processes=components)
+
+    async def live() -> tuple[int, bool]:
+        keeper = Keeper(project, components, screen, reload=reload, ends_unread=as_json)
+        return await keeper.run(), keeper.stuck
+
+    return _ended(*asyncio.run(live()))
+
+
+def _ended(code: int, stuck: bool) -> int:
     if stuck:
         # A thread is inside a write that does not end; the interpreter would wait for it for ever.
         os._exit(code)

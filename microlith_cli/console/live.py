@@ -135,8 +135,8 @@ class LiveTracer:
             raise self._broken
 
     def _take(self, fact: Fact) -> None:
-        if self._named and "origin" in fact and not (fact.get("handlers") or fact.get("projections")):
-            return  # told of already by the process that it came from, and nobody takes it here
+        if self._named and _is_echo(fact):
+            return
         self._remember(fact)
         if self._summary is None:
             now = self._seconds()
@@ -263,6 +263,14 @@ class LiveTracer:
         if name == "failed_reload":
             return [(f"{mark} not reloaded", "failed bold")], said
         return [(f"{mark} {name}", "warning" if name == "dropped" else "bold"), (f"  {said}", "")], ""
+
+
+def _is_echo(fact: Fact) -> bool:
+    """Whether the process that a message came from has told of it already, and there is no more to say of it here."""
+    origin = fact.get("origin")
+    return origin is not None and (
+        origin == fact.get("process") or not (fact.get("handlers") or fact.get("projections"))
+    )
 
 
 class _Summary:

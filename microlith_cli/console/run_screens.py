@@ -26,15 +26,19 @@ class LinesScreen:
 
     Args:
         quiet: Show errors and what the user's code prints, and nothing else.
+        processes: Names of the processes that facts come from, where there are several.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, processes: Sequence[str] = ()) -> None:
         self._quiet = quiet
+        self._processes = processes
         self._tracer: LiveTracer | None = None
 
     def card(self, card: Fact) -> None:
         """Show what serves."""
-        if not self._quiet:
+        if not self._quiet and "processes" in card:
+            show_card(str(card["app"]), kept_rows(card), sys.stderr)
+        elif not self._quiet:
             title = f"{card['app']}  generation {card['generation']}"
             show_card(title, card_rows(card), sys.stderr, warnings={"unhandled"})
 
@@ -46,7 +50,7 @@ class LinesScreen:
         if sys.stdout is None:
             return
         if self._tracer is None:
-            self._tracer = LiveTracer(sys.stdout)
+            self._tracer = LiveTracer(sys.stdout, processes=self._processes)
         self._tracer.facts(facts)
 
     def _complain_of_failures(self, facts: Sequence[Fact]) -> None:
@@ -81,13 +85,23 @@ class LinesScreen:
     def expand(self, expanded: bool) -> None:
         """Show payloads whole, or in a line."""
         if sys.stdout is not None:
-            self._tracer = self._tracer or LiveTracer(sys.stdout)
+            self._tracer = self._tracer or LiveTracer(sys.stdout, processes=self._processes)
             self._tracer.expanded = expanded
 
     def close(self) -> None:
         """Show what the tracer still has to sum up."""
         if self._tracer is not None:
             self._tracer.close()
+
+
+class KeptScreen(LinesScreen):
+    """What a process says of itself, for whoever keeps several and shows their facts and a card for all."""
+
+    def card(self, card: Fact) -> None:
+        """Show none."""
+
+    def facts(self, facts: Sequence[Fact]) -> None:
+        """Show none."""
 
 
 class JsonScreen(LinesScreen):
@@ -127,6 +141,13 @@ def card_rows(card: Fact) -> Iterator[tuple[str, str]]:
     yield "reload", "on save" if card["reloads"] else "off"
     if card.get("keys"):
         yield "keys", str(card["keys"])
+
+
+def kept_rows(card: Fact) -> Iterator[tuple[str, str]]:
+    """Tell the start card of several processes that one command keeps."""
+    yield "processes", ", ".join(card["processes"])
+    yield "reload", "on save" if card["reloads"] else "off"
+    yield "ends with", "Ctrl-C; twice at once"
 
 
 def store_line(card: Fact) -> str:

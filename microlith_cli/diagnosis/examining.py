@@ -30,7 +30,7 @@ from microlith_cli.errors import (
 )
 from microlith_cli.event_log.decoding import Unreadable
 from microlith_cli.import_times import ImportTimes
-from microlith_cli.project import LOCK, Project, find_project, load_app, meant
+from microlith_cli.project import Project, find_project, load_app, meant
 from microlith_cli.session import only_reply
 from microlith_cli.supervisor.spans import receiver
 
@@ -83,7 +83,7 @@ def examine(*, verify: bool, advance: Advance) -> Iterator[Finding]:
     if directory.level == "error":
         return
     parts = project.parts
-    whole = [""] if not parts or (project.state / LOCK).exists() else []
+    whole = [""] if not parts or project.ran_whole else []
     for name in (*whole, *parts):
         for finding in _process(project, name, verify=verify, advance=advance):
             yield replace(finding, what=f"{name}: {finding.what}") if name else finding

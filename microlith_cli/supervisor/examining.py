@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any
 
 from microlith import Microlith
+from microlith.places import store_beside
 from microlith.urls import masked
 from microlith_cli.errors import DONE
 from microlith_cli.event_log.decoding import Unreadable
@@ -36,7 +37,8 @@ async def standing(app: Microlith) -> Line:
     while letters < MOST_LETTERS and (page := await store.dead_letters(after=last, limit=_PAGE)):
         letters, last = letters + len(page), page[-1].sequence
     projections = [{**each._asdict(), "seconds": round(each.seconds, 3)} for each in await app.projections()]
-    said: Line = {"url": masked(app.store_url), "durability": store.durability, "engine": store.engine}
+    url = masked(store_beside(app.store_url, app.wire().runs))
+    said: Line = {"url": url, "durability": store.durability, "engine": store.engine}
     said |= {"head": await store.head(), "projections": projections, "dead_letters": letters}
     said["failure"] = None if store.failure is None else str(store.failure)
     return {"store": said, "end": True, "exit": DONE}

@@ -25,6 +25,8 @@ from microlith_cli.supervisor.watching import Watcher
 
 logger = logging.getLogger("microlith")
 
+_LET_GO_SECONDS = 1.0
+"""Seconds for which a process whose keeper is gone may go on: it is not to outlive it for long."""
 _SAY_SO_AFTER = 0.3
 """Seconds an orderly end may take before it is mentioned."""
 
@@ -40,6 +42,7 @@ class Run:
         ends_unread: Whether to end when nobody reads what the screen shows any more.
         keyed: Whether a person at the terminal may press keys.
         once: Whether to end when nothing is left to do.
+        kept: Whether to end when stdin does: whoever keeps this process is gone then.
 
     Attributes:
         stuck: Whether the screen stood still at the end; then the interpreter cannot end in good order.
@@ -55,6 +58,7 @@ class Run:
         ends_unread: bool,
         keyed: bool,
         once: bool = False,
+        kept: bool = False,
     ) -> None:
         self._project = project
         self._screen = screen
@@ -62,6 +66,7 @@ class Run:
         self._ends_unread = ends_unread
         self._keyed = keyed
         self._once = once
+        self._kept = kept
         self._showing = Showing(screen, self._unread)
         self._supervisor = Supervisor(project, python, self._showing, mends=reload)
         self._desk = Desk(project, self._supervisor, self._ask_to_stop)
@@ -82,6 +87,8 @@ class Run:
         )
         try:
             with Signals(self._ask_to_stop, self._insist):
+                if self._kept:
+                    asyncio.get_running_loop().add_reader(sys.stdin, self._let_go)
                 await server.start()
                 if not self._keyed:
                     return await self._serve()
@@ -175,6 +182,13 @@ class Run:
             if number is signal.SIGINT and sys.stderr is not None and sys.stderr.isatty():
                 self._showing.note("")  # the terminal has written ^C where the next word would stand
             self._asked.set_result(None)
+
+    def _let_go(self) -> None:
+        """Whoever kept this process is gone: end in good order if that is soon done."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(sys.stdin)
+        self._ask_to_stop()
+        loop.call_later(_LET_GO_SECONDS, self._insist, signal.SIGHUP)
 
     def _insist(self, number: signal.Signals) -> None:
         if not self._insisted.done():

@@ -21,6 +21,7 @@ from microlith.event_store.event_copy import EventCopy
 from microlith.event_store.protocol import EventStore
 from microlith.handlers.declared import HandlerSpec
 from microlith.messages import stored_names
+from microlith.places import store_beside
 from microlith_cli.control.client import attach
 from microlith_cli.errors import AlreadyRunningError, NothingRunsError, ToolError
 from microlith_cli.project import Project, load_app
@@ -118,8 +119,9 @@ async def _import(app: Microlith, numbered: Numbered) -> Imported:
     first = next(numbered, None)  # a file that is none of ours makes no store
     if first is None:
         raise ImportFileError(0, "There are no events in it")
-    store = open_event_store(app.store_url, app.types, Path.cwd())
-    await store.open(app.wire().projections)
+    wiring = app.wire()
+    store = open_event_store(store_beside(app.store_url, wiring.runs), app.types, Path.cwd())
+    await store.open(wiring.projections)
     stopping = False
 
     def copies(rest: Numbered) -> Iterator[EventCopy]:
@@ -130,7 +132,7 @@ async def _import(app: Microlith, numbered: Numbered) -> Imported:
 
     try:
         known, rest = await _continued(store, first, numbered)
-        for spec in app.wire().handlers:
+        for spec in wiring.handlers:
             await _check_finished(store, spec)
         events = await store.restore(copies(rest))
         states = await store.projection_states()

@@ -90,6 +90,8 @@ async def test_third_terminal_sees_both_processes_as_one_application(shop):
     assert {"auth.register", "mail.write"} <= {row.get("name") for row in rows(typed)}
     findings = {(row["what"].partition(":")[0], row["code"]): row["level"] for row in rows(looked)}
     assert {findings[name, code] for name in ("auth", "mail") for code in ("ML004", "ML005", "ML014")} == {"ok"}
+    stores = {row["where"] for row in rows(looked) if row["code"] == "ML007"}
+    assert stores == {str(shop / ".microlith" / name / "events.db") for name in ("auth", "mail")}
     assert (unnamed.returncode, "MICROLITH_COMPONENT=auth" in unnamed.stderr) == (2, True)
 
 
@@ -132,6 +134,21 @@ def follow(shop: Path, filter_text: str) -> Iterator[subprocess.Popen[str]]:
 
 def followers(shop):
     return [status(shop, name)["followers"] for name in ("auth", "mail")]
+
+
+def test_past_of_the_whole_application_is_brought_along_to_a_component(tmp_path):
+    assert tool("new", "app", "shop", cwd=tmp_path).returncode == 0
+    shop = tmp_path / "shop"
+    before = tool(*REGISTER, "--email", "a@b.c", "--wait", "UserRegisteredEvent", cwd=shop)
+    exported = tool("events", "export", "past.jsonl", "--reveal", cwd=shop)
+
+    imported = tool("events", "import", "past.jsonl", "--json", cwd=shop, MICROLITH_COMPONENT="auth")
+
+    assert [ended.returncode for ended in (before, exported, imported)] == [0, 0, 0], imported.stderr
+    assert json.loads(imported.stdout)["imported"] == 1
+    assert (shop / ".microlith" / "auth" / "events.db").exists()
+    events = tool("events", "list", "--json", cwd=shop, MICROLITH_COMPONENT="auth")
+    assert [row["type"] for row in rows(events)] == ["UserRegisteredEvent"]
 
 
 def test_component_that_is_not_there_is_refused(shop):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from microlith_cli import several as several_module
 from microlith_cli.config import Config
 from microlith_cli.control.connection import Client
 from microlith_cli.control.server import ControlServer
@@ -112,7 +113,8 @@ async def test_message_that_nobody_here_takes_goes_to_the_first(project, process
     await another.server.stop()
 
 
-async def test_what_others_tell_of_a_message_comes_with_the_answer(project, processes):
+async def test_what_others_tell_of_a_message_comes_with_the_answer(project, processes, monkeypatch):
+    monkeypatch.setattr(several_module, "_SETTLES", 2.0)  # this machine may be busy
     auth, stock = processes
     auth.replies = [{"accepted": {}}]
     answer = asyncio.create_task(
@@ -164,7 +166,9 @@ async def test_dispatch_fails_when_the_process_that_took_it_ends(project, proces
         await answer
 
 
-async def test_facts_of_both_come_in_the_order_in_which_they_were_told(project, processes):
+async def test_facts_of_both_come_in_the_order_in_which_they_were_told(project, processes, monkeypatch):
+    monkeypatch.setattr(several_module, "_HELD", 2.0)  # this machine may be busy
+    monkeypatch.setattr(several_module, "_HELD_LONGEST", 2.0)
     auth, stock = processes
     found: list[str] = []
 
