@@ -6,13 +6,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_STATM = Path("/proc/self/statm")
 _MIB = 1024 * 1024
 
 
-def resident() -> float:
-    """Return the resident memory of this process in MiB."""
-    return int(_STATM.read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") / _MIB
+def resident(process: int | str = "self") -> float:
+    """Return the resident memory of a process, this one by default, in MiB."""
+    return int(Path(f"/proc/{process}/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") / _MIB
 
 
 class Resident:
