@@ -5,6 +5,7 @@ import secrets
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -15,6 +16,7 @@ from microlith.envelope import Envelope
 from microlith.errors import HandlerFailedError, StoreLockedError
 from microlith.event_store import open_event_store
 from microlith.event_store.postgres import Place, PostgresEventStore, opening
+from microlith.event_store.postgres.connection import connect, run
 from microlith.event_store.postgres.opening import SchemaError
 from microlith.event_store.protocol import RecordedEvent, RowWriter, TableSpec, TimedUnit
 from microlith.event_store.schedule import Cancelling, Scheduling
@@ -96,6 +98,39 @@ def owner(postgres_schema):
     process.kill()
     process.wait()
     process.stdout.close()
+
+
+@pytest.mark.parametrize("earlier", range(5))
+@pytest.mark.parametrize("undoes", [False, True])
+def test_statement_that_is_skipped_behind_an_error_works_the_next_time(postgres_schema, earlier, undoes):
+    """The client counts how often a statement is used, and may believe that one was prepared which the server skipped."""
+    insert, move = "INSERT INTO numbers VALUES ($1)", "UPDATE numbers SET n = $1 WHERE n = $2"
+    with connect(Place.of(postgres_schema), "test") as connection:
+        connection.execute("CREATE TEMPORARY TABLE numbers (n bigint PRIMARY KEY)")
+        run(connection, insert, [1])
+        for _ in range(earlier):
+            run(connection, move, [1, 1])
+
+        with connection.pipeline() as pipeline:
+            if undoes:
+                for text in ("BEGIN", "SAVEPOINT one", "ROLLBACK TO SAVEPOINT one"):
+                    run(connection, text)
+                pipeline.sync()
+                run(connection, move, [1, 1])
+                run(connection, "COMMIT")
+            with pytest.raises(psycopg.Error):  # from whichever sees the answer
+                _fail(connection, pipeline, (insert, [1]), (move, [2, 1]))
+            with suppress(psycopg.Error):
+                pipeline.sync()
+        run(connection, move, [3, 1])
+
+        assert connection.execute("SELECT n FROM numbers").fetchall() == [(3,)]
+
+
+def _fail(connection, pipeline, *statements):
+    for text, values in statements:
+        run(connection, text, values)
+    pipeline.sync()
 
 
 async def test_second_owner_is_refused_and_told_who_is_the_first(postgres_schema, owner):

@@ -28,7 +28,6 @@ LOCK_SECONDS = 5
 """How long one attempt waits for a lock that another session holds."""
 _IDLE_SECONDS = 120
 """How long a transaction may do nothing before the server ends it, with its locks."""
-_PREPARED = 1000
 
 _DEFAULTS = {
     "connect_timeout": 5,
@@ -87,8 +86,9 @@ def connect(place: Place, purpose: str, *, reads: bool = False) -> Connection:
         raise StoreAwayError(place.shown, said(error)) from None
     try:
         connection.adapters.register_dumper(int, Int8BinaryDumper)
-        connection.prepare_threshold = 2
-        connection.prepared_max = _PREPARED
+        # psycopg loses count of what is prepared when a statement in a pipeline is skipped behind an error, and when a
+        # rollback to a savepoint makes it forget all. Preparing saves a sixth of the time of a full batch, and none else.
+        connection.prepare_threshold = None
         connection.execute(
             _SETTINGS.format(
                 schema=place.schema,
