@@ -1,6 +1,6 @@
 """Reports: what a wait that ran out of time is told about its correlation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import islice
 from time import monotonic
 from typing import Any, TypeVar
@@ -31,9 +31,9 @@ def explain_timeouts(
     errors: list[BaseException] = []
     for wait in waits:
         watched = delivery.waits.watched[wait.correlation_id]
-        envelopes = _each_once(sent.get(wait.correlation_id, ()), watched.sent)
+        envelopes = _each_once(sent.get(wait.correlation_id, ()), watched.sent, lambda one: one.message_id)
         missing = wait.missing or _response_wanted(wait, envelopes)
-        handled = _each_once(ran.get(wait.correlation_id, ()), watched.handled)
+        handled = _each_once(ran.get(wait.correlation_id, ()), watched.handled, id)
         at_work = running.get(wait.correlation_id, [])
         report = {
             "arrived": [type(envelope.message).__name__ for envelope in envelopes],
@@ -100,9 +100,12 @@ class _Queues:
         return message_id in queued or lane.catching_up or len(lane.queue) > _LOOKED_THROUGH
 
 
-def _each_once(lately: Sequence[T], watched: Sequence[T]) -> list[T]:
-    """Join what the tracer remembers, perhaps no longer all, and what the correlation has seen since a wait began."""
-    return list({id(one): one for one in (*lately, *watched)}.values())
+def _each_once(lately: Sequence[T], watched: Sequence[T], key: Callable[[T], Hashable]) -> list[T]:
+    """Join what the tracer remembers, perhaps no longer all, and what the correlation has seen since a wait began.
+
+    A message that goes over a broker and comes back to its sender is seen twice.
+    """
+    return list({key(one): one for one in (*lately, *watched)}.values())
 
 
 def _response_wanted(wait: Wait, envelopes: Sequence[Any]) -> list[type[Message]]:

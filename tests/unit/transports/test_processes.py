@@ -191,6 +191,15 @@ async def test_timeout_of_a_wait_across_processes_says_what_is_missing(processes
     assert paying.waits == 0
 
 
+async def test_timeout_names_a_message_once_that_came_back_over_the_broker(processes):
+    (whole,) = await processes("")
+
+    with pytest.raises(WaitTimeout) as expired:
+        await whole.command_bus.execute(BookCommand(trip="rome"), until=PaymentRefusedEvent, timeout=0.5)
+
+    assert sorted(expired.value.report["arrived"]) == ["BookCommand", "BookedEvent", "PaidEvent", "PayCommand"]
+
+
 async def test_command_of_a_component_elsewhere_needs_a_broker(processes):
     (paying,) = await processes("paying", buses={"event": BROKER})
 
