@@ -6,7 +6,19 @@ import platform
 import sys
 from importlib import import_module
 
-NAMES = ("dispatch", "waits", "append", "replay", "projection", "tracing", "viewer", "cli_startup", "apart", "kafka")
+NAMES = (
+    "dispatch",
+    "waits",
+    "append",
+    "replay",
+    "projection",
+    "tracing",
+    "viewer",
+    "cli_startup",
+    "apart",
+    "rabbitmq",
+    "kafka",
+)
 
 
 def main() -> int:
