@@ -34,6 +34,7 @@ _MENDS = {
     "certificate": "Say in its url who has signed its certificate: `?cafile=authority.pem`.",
     "authentication": "Correct the user and the password in its url under [tool.microlith.buses].",
     "ACCESS_REFUSED": "Correct the user and the password in its url under [tool.microlith.buses].",
+    "WRONG_VERSION": "It does not speak TLS at this port: correct the port in its url, or its scheme.",
 }
 """What to do about a reason that has such a word, in whatever words of its library."""
 

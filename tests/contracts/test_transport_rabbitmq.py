@@ -1,21 +1,11 @@
 """What only RabbitMQ can do, or do wrong: queues that are deleted, alarms, other clients, limits of its protocol."""
 
 import asyncio
-import logging
-import ssl
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
-from urllib.parse import quote
+from datetime import UTC, datetime
 
 import aiormq
 import pytest
 from aiormq import ChannelInvalidStateError, spec
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from microlith.testing.transport_contract import Stage
 from microlith.testing.transport_contract.stage import (
@@ -358,86 +348,11 @@ async def test_broker_that_takes_less_is_learnt_of(stage, rabbitmq):
     assert set(taking.types) == {"One", "Last"}
 
 
-async def test_wrong_password_is_told_without_the_password(rabbitmq, caplog):
-    caplog.set_level(logging.DEBUG)
-    transport = make_transport(f"rabbitmq://guest:{quote('s3cr3t@/x', safe='')}@127.0.0.1:{rabbitmq.port}/")
-
-    with pytest.raises(TransportUnavailableError, match="refused") as refused:
-        await transport.open(NEEDED)
-
-    assert transport.broker == f"rabbitmq://127.0.0.1:{rabbitmq.port}/"
-    shown = f"{refused.value} {refused.value.__cause__!r} {transport.broker} {transport!r} {caplog.text}"
-    assert "s3cr3t" not in shown
-
-
 async def test_virtual_host_that_is_not_there_is_named(rabbitmq):
     transport = make_transport(f"rabbitmq://guest:guest@127.0.0.1:{rabbitmq.port}/nowhere")
 
     with pytest.raises(TransportUnavailableError, match="nowhere"):
         await transport.open(NEEDED)
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory):
-    """A certificate of 127.0.0.1 by itself, with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .sign(key, SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path.write_bytes(private + signed.public_bytes(Encoding.PEM))
-    return path
-
-
-@pytest.fixture
-async def secured(rabbitmq, certificate):
-    """The beginning of a url of the broker by way of something that speaks TLS."""
-    security = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    security.load_cert_chain(certificate)
-
-    async def carry(reader, writer):
-        with suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        writer.transport.abort()
-
-    async def let_through(reader, writer):
-        inside_reader, inside_writer = await asyncio.open_connection("127.0.0.1", rabbitmq.port)
-        await asyncio.gather(carry(reader, inside_writer), carry(inside_reader, writer))
-
-    server = await asyncio.start_server(let_through, "127.0.0.1", 0, ssl=security)
-    yield f"rabbitmqs://guest:guest@127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    server.close()
-
-
-async def test_broker_that_proves_who_it_is_is_spoken_to_in_secret(secured, certificate):
-    transport = make_transport(f"{secured}?cafile={certificate}")
-    topology = Topology("shop", inbox=INBOX)
-
-    await transport.open(topology)
-    await publish(transport, *sent_to(INBOX, "Secret"))
-    arrival = await anext(transport.listen(INBOX))
-    await transport.close()
-
-    assert arrival.parcel.attributes["type"] == "Secret"
-
-
-async def test_broker_that_does_not_prove_who_it_is_is_told_nothing(secured):
-    with pytest.raises(TransportUnavailableError, match="certificate"):
-        await make_transport(secured).open(NEEDED)
-
-
-async def test_missing_file_of_certificates_is_named(secured, tmp_path):
-    with pytest.raises(TransportUnavailableError, match=r"cafile .*nothing\.pem"):
-        await make_transport(f"{secured}?cafile={tmp_path / 'nothing.pem'}").open(NEEDED)
 
 
 async def test_something_else_at_the_port_is_told():

@@ -6,11 +6,13 @@ import os
 import shutil
 import socket
 import subprocess
+from functools import cached_property
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+from tests.servers.certificates import Authority
 from tests.servers.ports import LOOPBACK, free_ports
 from tests.servers.server import Server, ServerMissingError
 
@@ -35,7 +37,7 @@ class RabbitMQ(Server):
             raise ServerMissingError("RabbitMQ is not installed: apt-get install rabbitmq-server")
         super().__init__()
         self._epmd, self._erl_call = epmd, str(erl_calls[-1])
-        self.port, self.management_port, self._cluster_port, self._epmd_port = free_ports(4)
+        self.port, self.secure_port, self.management_port, self._cluster_port, self._epmd_port = free_ports(5)
 
     @property
     def url(self) -> str:
@@ -50,6 +52,21 @@ class RabbitMQ(Server):
     def vhost_url(self, vhost: str) -> str:
         """The url of a virtual host; with `amqp` instead of `rabbitmq` for other clients."""
         return f"rabbitmq://guest:guest@{LOOPBACK}:{self.port}/{'' if vhost == '/' else quote(vhost, safe='')}"
+
+    def secure_url(self, login: str, vhost: str = "/") -> str:
+        """A virtual host by TLS, for `user:password`; `authority` has signed the broker's certificate."""
+        return f"rabbitmqs://{login}@{LOOPBACK}:{self.secure_port}/{'' if vhost == '/' else quote(vhost, safe='')}"
+
+    @cached_property
+    def authority(self) -> Authority:
+        """Who has signed the certificate of the secure port."""
+        return Authority(self.folder / "tls")
+
+    def create_user(self, name: str, password: str, vhost: str) -> None:
+        """Make a user who may do everything in a virtual host."""
+        self.manage("PUT", f"users/{name}", {"password": password, "tags": ""})
+        everything = {"configure": ".*", "write": ".*", "read": ".*"}
+        self.manage("PUT", f"permissions/{quote(vhost, safe='')}/{name}", everything)
 
     def create_vhost(self, vhost: str) -> str:
         """Make a virtual host in which guest may do everything; returns its url."""
@@ -124,7 +141,9 @@ class RabbitMQ(Server):
             (self.folder / name).mkdir(exist_ok=True)
         (self.folder / "plugins").write_text(f"[{','.join(PLUGINS)}].\n", "ascii")
         (self.folder / "rabbitmq.conf").write_text(
-            f"management.tcp.ip = {LOOPBACK}\nmanagement.tcp.port = {self.management_port}\nlog.console = true\n",
+            f"management.tcp.ip = {LOOPBACK}\nmanagement.tcp.port = {self.management_port}\nlog.console = true\n"
+            f"listeners.ssl.default = {LOOPBACK}:{self.secure_port}\n"
+            f"ssl_options.certfile = {self.authority.signed}\nssl_options.keyfile = {self.authority.signed}\n",
             "ascii",
         )
         environment = self._environment()
