@@ -41,6 +41,8 @@ _RUNTIME_EXITS = {
     "UnsetVariableError": WRONG_USAGE,
     "TransportUrlError": WRONG_USAGE,
     "TransportUnavailableError": NOT_REACHABLE,
+    "StoreAwayError": NOT_REACHABLE,
+    "StoreUrlError": WRONG_USAGE,
 }
 
 

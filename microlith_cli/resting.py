@@ -9,16 +9,16 @@ Runs the user's code as far as importing it goes: only its classes know what is 
 import asyncio
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from microlith.application.carriers import filled_url
 from microlith.application.microlith import IN_MEMORY
 from microlith.errors import MicrolithError
+from microlith.event_store.at_rest import inspect_store, keys_at_rest
+from microlith.event_store.database.inspecting import Inspection
 from microlith.event_store.database.reading import LogReader
 from microlith.event_store.protocol import RecordedEvent
-from microlith.event_store.sqlite.inspecting import SQLiteInspection
-from microlith.event_store.sqlite.keys import SQLiteKeysAtRest
 from microlith.places import DEFAULT_STORE, store_beside
 from microlith.privacy.keys import KeyRing, NoKeys
 from microlith.serialization import MessageTypes
@@ -39,6 +39,7 @@ class RestingSession:
     Raises:
         NothingRunsError: The store is in memory, so there is nothing to look at.
         StoreLockedError: Another process owns the store.
+        StoreAwayError: Its database cannot be reached.
         CorruptionError: The end of the log is damaged.
     """
 
@@ -47,11 +48,15 @@ class RestingSession:
     def __init__(self, project: Project, say: Callable[[str], None]) -> None:
         os.chdir(project.root)  # as under `run`: relative paths mean the same
         self._name, self._types, url = _imported(project, say)
-        path = store_path(store_beside(url, meant() or None), project.root)
-        self._inspection = SQLiteInspection(path) if path.exists() else None
-        self._keys = SQLiteKeysAtRest(path)
+        if url == IN_MEMORY:
+            raise NothingRunsError(
+                "No microlith is running, and its store is in memory: there is no event log to look at."
+            )
+        url = store_beside(url, meant() or None)
+        self._inspection = inspect_store(url, project.root)
+        self._keys = keys_at_rest(url, project.root) if self._types.personal and self._inspection else None
         # Shown are events by the first: every sealed field reads as erased.
-        self._rings = (KeyRing(NoKeys()), KeyRing(self._keys)) if self._types.personal else None
+        self._rings = (KeyRing(NoKeys()), KeyRing(self._keys or NoKeys())) if self._types.personal else None
         self._log = _Log(self._inspection, self._types)
         self._runner = asyncio.Runner()
 
@@ -75,7 +80,8 @@ class RestingSession:
 
     def close(self) -> None:
         """Let go of the store. Safe to call twice."""
-        self._keys.close()
+        if self._keys is not None:
+            self._keys.close()
         if self._inspection is not None:
             self._inspection.close()
         self._runner.close()
@@ -90,7 +96,7 @@ class RestingSession:
 class _Log:
     """An inspected store, or none, as a log to read."""
 
-    def __init__(self, inspection: SQLiteInspection | None, types: MessageTypes) -> None:
+    def __init__(self, inspection: Inspection | None, types: MessageTypes) -> None:
         self.last = -1 if inspection is None else inspection.head
         self._reader: LogReader | None = None
         if inspection is not None and self.last >= 0:
@@ -111,23 +117,6 @@ class _Log:
         return [] if self._reader is None else self._reader.all(after, limit, types)
 
 
-def store_path(url: str, root: Path) -> Path:
-    """Find the file that a store's url names.
-
-    Raises:
-        NothingRunsError: It names none: a store in memory ends with its process.
-    """
-    scheme, _, rest = url.partition(":")
-    name = rest.partition("?")[0]
-    if scheme != "sqlite" or not name:
-        raise NothingRunsError(
-            "No microlith is running, and its store is in memory: there is no event log to look at."
-            if url == IN_MEMORY
-            else f"No microlith is running, and the store {scheme}: is read through a running one only."
-        )
-    return root / name
-
-
 def _imported(project: Project, say: Callable[[str], None]) -> tuple[str, MessageTypes, str]:
     """Import the application; gives its name, its types, and where it keeps its events."""
     configured = project.config.text("store.url") or DEFAULT_STORE
@@ -136,5 +125,5 @@ def _imported(project: Project, say: Callable[[str], None]) -> tuple[str, Messag
         app.wire()
     except (ToolError, MicrolithError) as error:
         say(f"the application does not import, so no payload can be masked and shown: {error}")
-        return project.name, MessageTypes(), configured
-    return app.name, app.types, app.store_url
+        return project.name, MessageTypes(), filled_url("store", configured, options=True)
+    return app.name, app.types, app.store_place()

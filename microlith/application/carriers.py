@@ -62,7 +62,7 @@ class Carriers:
 
 
 class UnsetVariableError(WiringError):
-    """The url of a bus names an environment variable that is not set."""
+    """The url of a bus, or of the store, names an environment variable that is not set."""
 
     def __init__(self, bus: str, name: str) -> None:
         super().__init__(
@@ -86,18 +86,39 @@ def filled_in(buses: Mapping[str, str], environ: Mapping[str, str] = os.environ)
     Raises:
         UnsetVariableError: One is not set, or empty.
     """
+    return {bus: filled_url(bus, url, environ) for bus, url in buses.items()}
 
-    def filled(bus: str, url: str) -> str:
-        def value(match: re.Match[str]) -> str:
-            if not (found := environ.get(match[1])):
-                raise UnsetVariableError(bus, match[1])
-            return found
 
-        login = _LOGIN.match(url)
-        end = login.end() if login else 0
-        return _VARIABLE.sub(lambda match: quote(value(match), safe=""), url[:end]) + _VARIABLE.sub(value, url[end:])
+def filled_url(of: str, url: str, environ: Mapping[str, str] = os.environ, *, options: bool = False) -> str:
+    """Return the url of a bus, or of the store, with the values of the environment variables that it names, as ${NAME}.
 
-    return {bus: filled(bus, url) for bus, url in buses.items()}
+    Args:
+        of: What it is the url of, for the error.
+        url: The url.
+        environ: The environment.
+        options: Escape what stands among its options, too, so that a password may stand there.
+
+    Raises:
+        UnsetVariableError: One is not set, or empty.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        if not (found := environ.get(match[1])):
+            raise UnsetVariableError(of, match[1])
+        return found
+
+    def escaped(match: re.Match[str]) -> str:
+        return quote(value(match), safe="")
+
+    login = _LOGIN.match(url)
+    end = login.end() if login else 0
+    place, question, rest = url[end:].partition("?")
+    return (
+        _VARIABLE.sub(escaped, url[:end])
+        + _VARIABLE.sub(value, place)
+        + question
+        + _VARIABLE.sub(escaped if options else value, rest)
+    )
 
 
 def _named_apart(urls: Sequence[str]) -> dict[str, str]:

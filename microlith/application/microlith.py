@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from microlith.application import catalog
-from microlith.application.carriers import Carriers, filled_in, from_environment
+from microlith.application.carriers import Carriers, filled_in, filled_url, from_environment
 from microlith.application.connecting import Connections
 from microlith.application.draining import drained
 from microlith.application.erasing import Erasing, finish
@@ -201,6 +201,16 @@ class Microlith(StoreSide):
         wiring = self.wire()
         return Connections(self.name, wiring, Carriers(filled_in(buses), wiring.types), self.connects)
 
+    def store_place(self) -> str:
+        """Return the url of the store, with what environment variables hold; it may hold a password.
+
+        Raises:
+            UnsetVariableError: It names one that is not set.
+        """
+        if self.store_url == IN_MEMORY:
+            return IN_MEMORY
+        return filled_url("store", os.environ.get("MICROLITH_STORE_URL") or self.store_url, options=True)
+
     def catalog(self) -> dict[str, Any]:
         """Describe components, messages, handlers and projections, ready for JSON."""
         return catalog.describe(self.name, self.wire(), self.middleware)
@@ -216,9 +226,7 @@ class Microlith(StoreSide):
             raise MicrolithError(f"The microlith {self.name!r} is running already.", hint="Start it once.")
         wiring = self.wire()
         root = self.root or Path.cwd()
-        url, connections = self.store_url, self.connections()
-        if url != IN_MEMORY:
-            url = store_beside(os.environ.get("MICROLITH_STORE_URL") or url, wiring.runs)
+        url, connections = store_beside(self.store_place(), wiring.runs), self.connections()
         store = (self.opens or open_event_store)(url, wiring.types, root)
         await store.open(wiring.projections)
         self._erasing, self._traces = None, trace_place(self.trace_directory, store, url, root, wiring.runs)

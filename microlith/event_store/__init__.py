@@ -8,6 +8,7 @@ Falls back to nothing: a store that cannot be opened is an error.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from microlith.errors import StoreError, nearest
@@ -15,6 +16,9 @@ from microlith.event_store.memory import MemoryEventStore
 from microlith.event_store.protocol import EventStore
 from microlith.serialization import MessageTypes
 from microlith.urls import masked
+
+if TYPE_CHECKING:
+    from microlith.event_store.postgres.place import Place
 
 __all__ = ["StoreUrlError", "open_event_store"]
 
@@ -85,18 +89,29 @@ def _sqlite(url: str, path: str, options: dict[str, str], types: MessageTypes, r
 
 
 def _postgres(url: str, types: MessageTypes) -> EventStore:
+    place = postgres_place(url)
+    from microlith.event_store.postgres import PostgresEventStore  # noqa: PLC0415 (a driver: loaded when it is chosen)
+
+    return PostgresEventStore(place, types)
+
+
+def postgres_place(url: str) -> "Place":
+    """Return the place that the url of a PostgreSQL store names.
+
+    Raises:
+        StoreUrlError: The url means nothing.
+        MissingDriverError: The driver is not installed.
+    """
     try:
-        from microlith.event_store.postgres import (  # noqa: PLC0415 (a driver: loaded when it is chosen)
+        from microlith.event_store.postgres.place import (  # noqa: PLC0415 (a driver: loaded when it is chosen)
             Place,
             PlaceError,
-            PostgresEventStore,
         )
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "psycopg":
             raise
         raise MissingDriverError("PostgreSQL", "postgres") from error
     try:
-        place = Place.of(url)
+        return Place.of(url)
     except PlaceError as error:
         raise StoreUrlError(url, str(error)) from None
-    return PostgresEventStore(place, types)

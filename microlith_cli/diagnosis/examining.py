@@ -9,7 +9,7 @@ Shows nothing and mends nothing.
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -136,14 +136,15 @@ def _running(session: RemoteSession, project: Project, *, verify: bool, advance:
         return
     if store["failure"]:
         yield Finding("ML007", "error", store["failure"], fix="stop and start it: microlith run")
-    path = findings.store_path(store["url"], project.root)
-    yield from findings.file(path, int(store["head"]) + 1)
+    url, events = str(store["url"]), int(store["head"]) + 1
+    path, where = findings.store_path(url, project.root), findings.store_place(url, project.root)
+    yield from findings.file(path, events) if path or url == "memory:" else findings.database(where, events)
     yield from findings.engine(str(store["engine"]))
     yield findings.durability(str(store["durability"]))
     yield from findings.projections(store["projections"], int(store["head"]), runs=True)
     yield findings.dead_letters(int(store["dead_letters"]))
     if verify:
-        yield from _verified(lambda: _verify_running(session, advance), path)
+        yield from _verified(lambda: _verify_running(session, advance), where)
 
 
 def _verify_running(session: RemoteSession, advance: Advance) -> Walked:
@@ -160,6 +161,7 @@ def _verify_running(session: RemoteSession, advance: Advance) -> Walked:
 
 def _at_rest(project: Project, name: str, *, verify: bool, advance: Advance) -> Iterator[Finding]:
     # What follows imports pydantic and the user's code; beside a running application nothing needs them.
+    from microlith.application.carriers import filled_url  # noqa: PLC0415
     from microlith.places import DEFAULT_STORE, store_beside  # noqa: PLC0415
 
     os.chdir(project.root)  # as under `run`: relative paths mean the same
@@ -190,25 +192,36 @@ def _at_rest(project: Project, name: str, *, verify: bool, advance: Advance) -> 
                 if each["kind"] in {"command", "query"} and not each["handlers"]
             ]
         )
-    url = store_beside(url, [name] if name else meant() or None)
-    yield from _store_at_rest(findings.store_path(url, project.root), names, types, verify=verify, advance=advance)
+    try:
+        url = store_beside(filled_url("store", url, options=True), [name] if name else meant() or None)
+    except MicrolithError as error:
+        yield Finding("ML007", "error", str(error), fix=error.hint)
+        return
+    yield from _store_at_rest(url, project.root, names, types, verify=verify, advance=advance)
     yield findings.durability("memory" if url == "memory:" else "fast" if "durability=fast" in url else "durable")
 
 
 def _store_at_rest(
-    path: Path | None, names: Sequence[str], types: "MessageTypes | None", *, verify: bool, advance: Advance
+    url: str, root: Path, names: Sequence[str], types: "MessageTypes | None", *, verify: bool, advance: Advance
 ) -> Iterator[Finding]:
     # The driver; where nothing runs only.
-    from microlith.event_store.sqlite.connection import ENGINE  # noqa: PLC0415
-    from microlith.event_store.sqlite.inspecting import SQLiteInspection  # noqa: PLC0415
+    from microlith.event_store.at_rest import inspect_store  # noqa: PLC0415
 
-    yield from findings.engine(ENGINE)
-    if path is None or not path.exists():
-        yield from findings.file(path, 0)
-        return
+    if url.startswith("sqlite:"):
+        from microlith.event_store.sqlite.connection import ENGINE  # noqa: PLC0415
+
+        yield from findings.engine(ENGINE)
+    path, where = findings.store_path(url, root), findings.store_place(url, root)
     try:
-        with SQLiteInspection(path) as inspection:
-            yield from findings.file(path, inspection.head + 1)
+        with ExitStack() as stack:
+            inspection = inspect_store(url, root)
+            if inspection is None:
+                yield from findings.file(path, 0) if path or url == "memory:" else findings.database(where, None)
+                return
+            stack.enter_context(inspection)
+            yield from (
+                findings.file(path, inspection.head + 1) if path else findings.database(where, inspection.head + 1)
+            )
             known = [
                 {**each._asdict(), "stopped_at": (inspection.event_after(each.checkpoint) or (None,))[0]}
                 for each in inspection.projections
@@ -217,24 +230,24 @@ def _store_at_rest(
             yield from findings.projections(known, inspection.head, runs=False)
             yield findings.dead_letters(inspection.dead_letters)
             if verify:
-                yield from _verified(lambda: _walk(inspection, path, types, advance), path)
+                yield from _verified(lambda: _walk(inspection, url, root, types, advance), where)
     except StoreLockedError as error:
         # An application inside another program: well, but nobody can be asked.
         yield Finding(
             "ML007",
             "error" if verify else "note",
             f"{error} Nothing in it was looked at.",
-            str(path),
+            where,
             "stop that process",
         )
     except (MicrolithError, OSError) as error:
         hint = getattr(error, "hint", "") or "make the file readable"
-        yield Finding("ML007", "error", str(error), str(path), hint)
+        yield Finding("ML007", "error", str(error), where, hint)
 
 
-def _walk(inspection: "Inspection", path: Path, types: "MessageTypes | None", advance: Advance) -> Walked:
+def _walk(inspection: "Inspection", url: str, root: Path, types: "MessageTypes | None", advance: Advance) -> Walked:
     # For a store at rest only, as above.
-    from microlith.event_store.sqlite.keys import SQLiteKeysAtRest  # noqa: PLC0415
+    from microlith.event_store.at_rest import keys_at_rest  # noqa: PLC0415
     from microlith.privacy.keys import KeyRing  # noqa: PLC0415
     from microlith.serialization import MessageTypes  # noqa: PLC0415
 
@@ -242,7 +255,7 @@ def _walk(inspection: "Inspection", path: Path, types: "MessageTypes | None", ad
     events = inspection.verify(known, partial(advance, "checksums"))
     found = None
     if types is not None:
-        with closing(SQLiteKeysAtRest(path)) as keys:
+        with closing(keys_at_rest(url, root)) as keys:
             types.keys = KeyRing(keys)
             found = _decode(inspection, types, partial(advance, "decoding"))
     return Walked(events, inspection.check_snapshots(), found)
@@ -259,9 +272,8 @@ def _decode(
     return found.kinds
 
 
-def _verified(walk: Callable[[], Walked], path: Path | None) -> Iterator[Finding]:
+def _verified(walk: Callable[[], Walked], where: str) -> Iterator[Finding]:
     """Walk the log and the snapshots; damage is a finding, and so is whatever else keeps them from being walked."""
-    where = "" if path is None else str(path)
     try:
         events, (checked, faults), unreadable = walk()
     except (ToolError, MicrolithError) as error:

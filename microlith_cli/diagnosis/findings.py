@@ -132,6 +132,20 @@ def imports(told: Mapping[str, Any], root: Path) -> Finding:
     return Finding("ML020", "note", f"{what}, and every reload waits for that: {'; '.join(named)}{more}", fix=fix)
 
 
+def store_place(url: str, root: Path) -> str:
+    """Say where a store is: its file, or its url without a password; "" for one in memory."""
+    path = store_path(url, root)
+    return str(path) if path is not None else "" if url == "memory:" else masked(url)
+
+
+def database(where: str, events: int | None) -> Iterator[Finding]:
+    """Say how many events a store in a database holds; None where it has not been made yet."""
+    if events is None:
+        yield Finding("ML007", "ok", "the store is not there yet; it is made at the first start", where)
+    else:
+        yield Finding("ML007", "ok", f"{events:,} events", where)
+
+
 def unhandled(names: Sequence[str]) -> Finding:
     """Name the commands and queries that nobody handles."""
     if not names:

@@ -5,11 +5,11 @@ Never an obstacle: where a store cannot be read, nothing is known of it.
 
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from microlith_cli.control.client import RemoteSession, attach
-from microlith_cli.diagnosis.findings import in_a_line, store_path
+from microlith_cli.diagnosis.findings import in_a_line
 from microlith_cli.errors import RefusedError
 from microlith_cli.project import Project, load_app, meant
 from microlith_cli.session import only_reply
@@ -58,14 +58,16 @@ def told(standing: Standing) -> str:
 def _at_rest(project: Project, name: str) -> Mapping[str, Standing]:
     # The driver and the user's code; where nothing runs only.
     from microlith.errors import MicrolithError  # noqa: PLC0415
-    from microlith.event_store.sqlite.inspecting import SQLiteInspection  # noqa: PLC0415
+    from microlith.event_store.at_rest import inspect_store  # noqa: PLC0415
     from microlith.places import store_beside  # noqa: PLC0415
 
-    path = store_path(store_beside(load_app(project).store_url, [name] if name else meant() or None), project.root)
-    if path is None or not path.exists():
-        return {}
     found: dict[str, Standing] = {}
-    with suppress(MicrolithError, OSError), SQLiteInspection(path) as inspection:
+    with suppress(MicrolithError, OSError), ExitStack() as stack:
+        url = store_beside(load_app(project).store_place(), [name] if name else meant() or None)
+        inspection = inspect_store(url, project.root)
+        if inspection is None:
+            return {}
+        stack.enter_context(inspection)
         now = time.time()
         for projection, checkpoint, error in inspection.projections:
             after = inspection.event_after(checkpoint)

@@ -40,6 +40,13 @@ _MEMORY = 60.0
 
 Line = dict[str, Any]
 
+_AWAY = ("StoreAwayError", "TransportUnavailableError")
+
+
+def is_unreachable(error: Line) -> bool:
+    """Tell whether an error says that a broker or a database cannot be reached."""
+    return error.get("type") in _AWAY
+
 
 class Supervisor:
     """Keeps a project's worker.
@@ -73,6 +80,7 @@ class Supervisor:
         self.forwarding = Forwarding()
         self.followers = Followers()
         self.generation = 0
+        self._has_served = False
         self.state = "starting"
         self.trouble: Line | None = None
         self.card: Line = {"app": project.name}
@@ -212,6 +220,7 @@ class Supervisor:
             starting.cancel()
 
     def _succeeded(self, reason: str, files: set[Path]) -> None:
+        self._has_served = True
         if reason == "start":
             listens = {"socket": str(self._project.state / SOCKET), "reloads": self._mends, "keys": self.legend}
             self._showing.card({**self.card, "generation": self.generation, **listens})
@@ -240,7 +249,8 @@ class Supervisor:
             return
         self._serving = None
         self.forwarding.refuse(self.trouble)
-        if self._mends:
+        # Where a broker or a database is away, no save mends it; what serves already, waits for it.
+        if self._mends and (self._has_served or not is_unreachable(error)):
             self._showing.failed(error, "Nothing serves until a save mends it.")
         elif not self.hopeless.done():
             self._showing.failed(error, "")

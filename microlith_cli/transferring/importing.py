@@ -120,7 +120,7 @@ async def _import(app: Microlith, numbered: Numbered) -> Imported:
     if first is None:
         raise ImportFileError(0, "There are no events in it")
     wiring = app.wire()
-    store = open_event_store(store_beside(app.store_url, wiring.runs), app.types, Path.cwd())
+    store = open_event_store(store_beside(app.store_place(), wiring.runs), app.types, Path.cwd())
     await store.open(wiring.projections)
     stopping = False
 

@@ -135,7 +135,7 @@ def said(error: Exception) -> str:
     text = str(error)
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
         text = error.diag.message_primary
-    return " ".join(text.split()).rstrip(".") or type(error).__name__
+    return " ".join(text.split()).rstrip(".?") or type(error).__name__
 
 
 def _state_of(error: Exception) -> str:

@@ -87,6 +87,22 @@ class Ownership:
         ownership._thread.start()
         return ownership
 
+    @classmethod
+    def hold(cls, place: Place) -> Connection:
+        """Keep every process from becoming the owner, for as long as a connection is open, and change nothing.
+
+        Raises:
+            StoreAwayError: The server does not answer.
+            StoreLockedError: Another process owns it; names it.
+        """
+        connection = connect(place, "inspection", reads=True)
+        try:
+            cls._lock(place, connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def release(self) -> None:
         """Let go. Safe to call twice."""
         if self._released:
