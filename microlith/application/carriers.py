@@ -34,6 +34,7 @@ class Carriers:
     Attributes:
         urls: The urls of all transports, each once.
         names: What each of them is known by in the store, by its url: where the broker is, without login and options.
+        places: What carries each bus and each type that the configuration names, without login and options.
         inbox: Url of the transport that processes hear each other by; None when there is none.
     """
 
@@ -48,6 +49,7 @@ class Carriers:
         used = [*self._of_bus.values(), *self._of_type.values()]
         self.urls = list(dict.fromkeys(url for url in used if url != IN_PROCESS))
         self.names = _named_apart(self.urls)
+        self.places = {bus: self.names.get(url, url) for bus, url in buses.items()}
         self.inbox = self.urls[0] if self.urls else None
 
     def of(self, entry: MessageType) -> str | None:

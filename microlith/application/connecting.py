@@ -39,11 +39,13 @@ class Connections:
     Attributes:
         process: Name of the process at the brokers: its components; the application when it runs all, "gateway" when none.
         inbox: Where it hears what it has caused elsewhere; None without brokers.
+        places: What carries each bus and each type that the configuration names, fit to be shown.
     """
 
     def __init__(self, app: str, wiring: Wiring, carriers: Carriers, connect: Connect) -> None:
         self.process = app if wiring.runs is None else "-".join(sorted(wiring.runs)) or GATEWAY
         self.inbox = Inbox(f"{self.process}-{short_id(new_id())}") if carriers.urls else None
+        self.places = carriers.places
         self._app = app
         self._wiring = wiring
         self._carriers = carriers

@@ -47,18 +47,21 @@ def notice_words(fact: Fact) -> tuple[str, str]:
     name = one_line(str(fact.get("type")).removeprefix("microlith."))
     match name:
         case "dropped":
-            return name, f"{one_line(data.get('count', '?'))} facts there was no room for"
+            said = f"{one_line(data.get('count', '?'))} facts there was no room for"
         case "reloaded":
-            return name, _files(data) or one_line(data.get("reason", ""))
+            said = _files(data) or one_line(data.get("reason", ""))
         case "failed_reload":
             error = data.get("error")
-            return name, error_words(error) if isinstance(error, dict) else _files(data)
+            said = error_words(error) if isinstance(error, dict) else _files(data)
+        case "transport":
+            name, said = "broker", _broker_words(data)
         case "idle":
-            return name, _idle_words(data)
+            said = _idle_words(data)
         case "scheduled":  # when it is due first: a terminal may have no room for the rest
-            return name, payload_line({key: data[key] for key in _OF_A_SCHEDULE if key in data}, _LONGEST_PAYLOAD)
+            said = payload_line({key: data[key] for key in _OF_A_SCHEDULE if key in data}, _LONGEST_PAYLOAD)
         case _:
-            return name, payload_line(data, _LONGEST_PAYLOAD)
+            said = payload_line(data, _LONGEST_PAYLOAD)
+    return name, said
 
 
 def error_words(error: Fact) -> str:
@@ -105,6 +108,13 @@ def _handling_words(fact: Fact, ink: Ink) -> list[str]:
         words.append(f"queued={duration(handling.queued_ms, ink).replace(' ', '')}")
         words.append(f"took={duration(handling.took_ms, ink).replace(' ', '')}")
     return [*words, error_words(handling.error) if handling.error else ""]
+
+
+def _broker_words(data: Fact) -> str:
+    broker = one_line(data.get("broker", "?"))
+    if data.get("connected"):
+        return f"{broker} is back; what waited is sent"
+    return f"{broker} is away: {one_line(data.get('reason', '?'))}; what is sent meanwhile waits"
 
 
 def _idle_words(data: Fact) -> str:

@@ -262,7 +262,9 @@ class LiveTracer:
         mark = self._ink.mark("times")
         if name == "failed_reload":
             return [(f"{mark} not reloaded", "failed bold")], said
-        return [(f"{mark} {name}", "warning" if name == "dropped" else "bold"), (f"  {said}", "")], ""
+        data = fact.get("data")
+        away = name == "broker" and isinstance(data, dict) and not data.get("connected")
+        return [(f"{mark} {name}", "warning" if name == "dropped" or away else "bold"), (f"  {said}", "")], ""
 
 
 def _is_echo(fact: Fact) -> bool:

@@ -17,6 +17,7 @@ from microlith_cli.console.live import LiveTracer
 
 Fact = Mapping[str, Any]
 
+_IN_PROCESS = "memory:"
 _SAFE_SQLITE = (3, 51, 3)
 _OLD_SQLITE = " (before 3.51.3 several connections that write could damage the log; here one writes)"
 
@@ -134,6 +135,8 @@ def card_rows(card: Fact) -> Iterator[tuple[str, str]]:
     yield "handlers", f"{', '.join(counts) or 'none'}; {plural(card['projections'], 'projection')}"
     if card["unhandled"]:
         yield "unhandled", ", ".join(card["unhandled"])
+    if carried := buses_line(card.get("buses", {})):
+        yield "buses", carried
     yield "store", store_line(card)
     if card.get("spans"):
         yield "spans", f"sent to {card['spans']}"
@@ -148,6 +151,19 @@ def kept_rows(card: Fact) -> Iterator[tuple[str, str]]:
     yield "processes", ", ".join(card["processes"])
     yield "reload", "on save" if card["reloads"] else "off"
     yield "ends with", "Ctrl-C; twice at once"
+
+
+def buses_line(places: Mapping[str, str]) -> str:
+    """Say what carries each bus, and each type that has another carrier; empty where nothing leaves the process."""
+    if set(places.values()) <= {_IN_PROCESS}:
+        return ""
+    carried: dict[str, list[str]] = {}
+    for bus, place in {**dict.fromkeys(("command", "query", "event"), _IN_PROCESS), **places}.items():
+        carried.setdefault(place, []).append(bus.removeprefix("types."))
+    return "; ".join(
+        f"{', '.join(names)} {'in this process' if place == _IN_PROCESS else f'over {place}'}"
+        for place, names in carried.items()
+    )
 
 
 def store_line(card: Fact) -> str:

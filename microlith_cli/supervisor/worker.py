@@ -153,6 +153,7 @@ class Worker:
                 for message in catalog["messages"]
                 if message["kind"] in {"command", "query"} and not message["handlers"]
             ],
+            "buses": self._app.connections().places,
             "durability": self._app.store.durability,
             "engine": self._app.store.engine,
             "spans": self._spans,

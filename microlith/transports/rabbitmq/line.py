@@ -98,7 +98,7 @@ class Line:
             why = await connection.end()
             self._now = None
             await connection.hang_up()
-            logger.warning("The connection to %s was lost: %s", self._place.shown, why)
+            logger.info("The connection to %s was lost: %s", self._place.shown, why)
             self._told(self, False, why)  # noqa: FBT003 (as watchers are told)
             connection = self._now = await self._connect_again()
             logger.info("The connection to %s is back", self._place.shown)

@@ -312,9 +312,16 @@ def test_hostile_text_never_reaches_the_terminal(stream, text):
         {
             "type": f"microlith.{kind}",
             "time": text,
-            "data": {"files": [text], "reason": text, "error": error, "count": text},
+            "data": {
+                "files": [text],
+                "reason": text,
+                "error": error,
+                "count": text,
+                "broker": text,
+                "connected": False,
+            },
         }
-        for kind in ("reloaded", "failed_reload", "dropped", text)
+        for kind in ("reloaded", "failed_reload", "dropped", "transport", text)
     ]
     tracer = LiveTracer(stream, Ink(80, colored=True))
 
