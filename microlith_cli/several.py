@@ -208,9 +208,11 @@ class Several:
             late = now - (
                 _HELD if came is None else _HELD_LONGEST
             )  # while more can be read, an earlier one may be in it
-            ready = [one for one in held if len(held) > _HELD_AT_MOST or one[1] <= late]
-            if ready:
-                held = held[len(ready) :]
+            due = [one[0] for one in held if len(held) > _HELD_AT_MOST or one[1] <= late]
+            if due:  # and with them all that were told before
+                latest = max(due)
+                ready = [one for one in held if one[0] <= latest]
+                held = [one for one in held if one[0] > latest]
                 yield from map(itemgetter(2), sorted(ready, key=itemgetter(0)))
             if now > looks:
                 looks = now + _LOOKS_AGAIN
