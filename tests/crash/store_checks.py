@@ -113,7 +113,8 @@ class History:
         stock = stock_on(self.path)
         begun = time.monotonic()
         await stock.store.open([StockProjection()])
-        assert time.monotonic() - begun < RECOVERY_SECONDS
+        if isinstance(self.path, Path):  # a server has to notice first that the owner has gone
+            assert time.monotonic() - begun < RECOVERY_SECONDS
         try:
             await self._take_in(stock.store)
             left_over = await stock.store.pending_commands(limit=100_000)

@@ -149,7 +149,7 @@ async def test_connections_that_are_ended_under_load_lose_nothing_and_repeat_not
 async def test_process_that_is_killed_under_load_loses_nothing(postgres_schema, seed):
     chance = random.Random(seed)
     with load_server() as server:
-        history = History(postgres_schema)
+        history = History(f"{postgres_schema}&standby=yes")  # the server may take a while to notice
         for trial in range(KILLS):
             pid = server.start(postgres_schema, trial * 100_000, "durable", "sound")
             if trial % 4:  # one in four dies at its start

@@ -87,6 +87,23 @@ class Ownership:
         ownership._thread.start()
         return ownership
 
+    @staticmethod
+    def owner_of(place: Place) -> str | None:
+        """Say who owns a schema; None when nobody does.
+
+        Raises:
+            StoreAwayError: The server does not answer.
+        """
+        connection = connect(place, "standby", reads=True)
+        try:
+            if not run(connection, statements(_SQL)["select_holder"], (place.schema,)):
+                return None
+            return holder_of(place, connection)
+        except psycopg.Error as error:
+            raise StoreAwayError(place.shown, said(error)) from None
+        finally:
+            connection.close()
+
     @classmethod
     def hold(cls, place: Place) -> Connection:
         """Keep every process from becoming the owner, for as long as a connection is open, and change nothing.

@@ -1,6 +1,6 @@
 """Where a PostgreSQL event store lies, as its url says it.
 
-    postgresql://USER:PASSWORD@HOST:PORT/DATABASE?schema=NAME&durability=fast&sslmode=verify-full
+    postgresql://USER:PASSWORD@HOST:PORT/DATABASE?schema=NAME&durability=fast&standby=yes&sslmode=verify-full
 
 Our own options are taken out; all others are libpq's, whose documentation says what they mean. What a url does not say,
 libpq takes from its environment variables, its password file and its service file.
@@ -35,12 +35,14 @@ class Place(NamedTuple):
         durability: "durable": each commit is on the server's disk before it is acknowledged. "fast": a crash of the
             server may take the newest commits; what remains is the log up to some position.
         shown: The url as it may be shown.
+        stands_by: Whether a process that finds it owned waits until it can take over, rather than being refused.
     """
 
     url: str
     schema: str
     durability: Durability
     shown: str
+    stands_by: bool = False
 
     @classmethod
     def of(cls, url: str) -> Self:
@@ -50,12 +52,14 @@ class Place(NamedTuple):
             PlaceError: It names no schema that could be, or has an option that nobody knows.
         """
         base, _, query = url.partition("?")
-        schema, durability, others = DEFAULT_SCHEMA, "durable", []
+        schema, durability, standby, others = DEFAULT_SCHEMA, "durable", "no", []
         for name, value in parse_qsl(query, keep_blank_values=True):
             if name == "schema":
                 schema = value
             elif name == "durability":
                 durability = value
+            elif name == "standby":
+                standby = value
             else:
                 others.append(f"{quote(name)}={quote(value, safe='')}")
         if not _SCHEMA.fullmatch(schema) or schema.startswith("pg_"):
@@ -69,11 +73,14 @@ class Place(NamedTuple):
             raise PlaceError(" ".join(str(error).split())) from None
         if durability not in ("durable", "fast"):
             raise PlaceError(f"the durability {durability!r} is not known")
+        if standby not in ("yes", "no"):
+            raise PlaceError(f"standby is yes or no, not {standby!r}")
         return cls(
             rest,
             schema,
             "fast" if durability == "fast" else "durable",
             masked(url),
+            standby == "yes",
         )
 
     @property

@@ -1,14 +1,16 @@
 """The event store in one schema of a PostgreSQL database."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
+from time import monotonic
 from typing import Any, TypeVar
 
-from microlith.errors import StoreError
+from microlith.errors import StoreAwayError, StoreError, StoreLockedError
 from microlith.event_store.database.reading import ForkedError
 from microlith.event_store.database.store import DatabaseEventStore
 from microlith.event_store.postgres.connection import Connection
@@ -21,6 +23,12 @@ from microlith.event_store.protocol import Projecting
 from microlith.serialization import MessageTypes
 
 T = TypeVar("T")
+
+logger = logging.getLogger("microlith.event_store")
+
+GRACE_SECONDS = 5.0
+"""How long nobody must have owned a schema before a process that stands by takes over."""
+_LOOK_SECONDS = 0.5
 
 _THREADS = 8
 
@@ -55,11 +63,11 @@ class PostgresEventStore(DatabaseEventStore):
 
         Raises:
             StoreAwayError: The server does not answer.
-            StoreLockedError: Another process owns the schema; nothing was touched.
+            StoreLockedError: Another process owns the schema, and this one does not stand by; nothing was touched.
             SchemaError: The schema is something else, or newer.
             CorruptionError: The newest events are damaged.
         """
-        ownership = await asyncio.to_thread(self._take)
+        ownership = await self._own()
         try:
             writer = PostgresWriter(self._place, self._types, ownership)
             await writer.start(projections)
@@ -82,6 +90,29 @@ class PostgresEventStore(DatabaseEventStore):
             self._readers.close()
             self._executor.shutdown(wait=False)
             await asyncio.to_thread(self._ownership.release)
+
+    async def _own(self) -> Ownership:
+        """Become the owner; where the place says so, as soon as whoever is the owner now has gone."""
+        while True:
+            try:
+                return await asyncio.to_thread(self._take)
+            except StoreLockedError as error:
+                if not self._place.stands_by:
+                    raise
+                logger.warning("This process stands by: %s", error)
+            await self._stand_by()
+            logger.warning("The event store %s has no owner any more; this process takes over.", self._place.shown)
+
+    async def _stand_by(self) -> None:
+        """Return once nobody has owned the schema for some seconds: an owner whose connection was cut comes first."""
+        free_since: float | None = None
+        while free_since is None or monotonic() - free_since < GRACE_SECONDS:
+            await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                owner = await asyncio.to_thread(Ownership.owner_of, self._place)
+            except StoreAwayError:  # of the owner as of this process
+                owner = ""
+            free_since = None if owner is not None else free_since or monotonic()
 
     def _take(self) -> Ownership:
         return Ownership.take(self._place, self._prepare_schema)
