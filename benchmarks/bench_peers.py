@@ -13,11 +13,12 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from time import sleep
 
 from benchmarks import peer_apps
 from benchmarks.peer_apps import Peer, Served, served
@@ -28,6 +29,8 @@ PYTHON_PEERS = ("uvicorn[standard]==0.54.0", "faststream[rabbit,cli]==0.7.8", "l
 NODE_PEERS = ("@nestjs/core", "@nestjs/common", "@nestjs/platform-express", "reflect-metadata", "rxjs")
 HANGS_SECONDS = 10.0
 """Who has not served new code for so long while a client is attached counts as hanging."""
+REST_SECONDS = 2.0
+"""Between two saves of somebody who types in between."""
 SAVE_SECONDS = 0.5
 """What a save may take to be served, beside the imports of the application, which here are next to nothing."""
 QUEUE = "peers-version"
@@ -106,9 +109,19 @@ def started(peer: Peer) -> float:
 
 
 def saved(running: Served) -> float | None:
-    """Seconds from a save to the answer of the new code; the median of three saves."""
+    """Seconds from a save to the answer of the new code, a while after whatever was before; the median of three saves."""
+    return _saved(running, (2, 3, 4), REST_SECONDS)
+
+
+def saved_at_once(running: Served) -> float | None:
+    """The same for saves each of which comes as soon as the one before is served."""
+    return _saved(running, (2, 3, 4, 5), 0.0)
+
+
+def _saved(running: Served, versions: Sequence[int], rest: float) -> float | None:
     seconds = []
-    for version in (2, 3, 4):
+    for version in versions:
+        sleep(rest)
         running.save(version)
         took = running.serves(version)
         if took is None:
@@ -120,6 +133,7 @@ def saved(running: Served) -> float | None:
 def saved_with_client(running: Served) -> float | None:
     """The same for one save, while a client is attached; None when it hangs."""
     with running.client():
+        sleep(REST_SECONDS)
         running.save(2)
         return running.serves(2, HANGS_SECONDS)
 
@@ -129,6 +143,7 @@ def main(*, quick: bool, rounds: int) -> bool:
     rounds = min(rounds, 3) if quick else rounds
     starts: Times = {}
     saves: Times = {}
+    at_once: Times = {}
     attached: Times = {}
     with peers() as found:
         for number in range(rounds):
@@ -137,11 +152,13 @@ def main(*, quick: bool, rounds: int) -> bool:
                 starts.setdefault(peer.name, []).append(started(peer))
                 if peer.reloads:
                     timed(peer, saves, saved)
+                    timed(peer, at_once, saved_at_once)
                 if peer.follow is not None:
                     timed(peer, attached, saved_with_client)
     _show("From the start to the first answer", starts)
     _show("From a save to the answer of the new code", saves)
     _show("The same with a client attached", attached)
+    _show("From a save that follows the last one at once", at_once)
     ours = [*saves["microlith run"], *attached["microlith run"]]
     kept = all(took is not None for took in ours) and median(took or 0.0 for took in ours) <= SAVE_SECONDS
     print(
