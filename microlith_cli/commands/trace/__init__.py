@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from microlith.tracing.finding import TraceNotFoundError, find_correlation
 from microlith.tracing.log import CURRENT, correlations, read_facts
@@ -35,7 +35,9 @@ from microlith_cli.errors import (
 from microlith_cli.filtering import compile_filter
 from microlith_cli.options import Options, split
 from microlith_cli.project import Project, find_project
-from microlith_cli.session import LogSession, connect, processes_of
+
+if TYPE_CHECKING:
+    from microlith_cli.session import LogSession
 
 Format = Literal["tree", "lines", "json", "mermaid"]
 
@@ -192,6 +194,9 @@ def _follow(project: Project, wish: Wish) -> int:
     """Show facts as they come, until the user, the limit or the microlith ends it."""
     if wish.form == "mermaid":
         raise UsageError("A diagram shows what is over.", hint="Leave out --follow.")
+    # Reading the log needs no session.
+    from microlith_cli.session import connect, processes_of  # noqa: PLC0415
+
     session = connect(project)
     if session is None:
         raise NothingRunsError(
@@ -212,7 +217,7 @@ def _follow(project: Project, wish: Wish) -> int:
     return DONE
 
 
-def _followed(session: LogSession, asked: str) -> Iterator[Fact]:
+def _followed(session: "LogSession", asked: str) -> Iterator[Fact]:
     """Yield facts as the running microlith tells them; ends when it ends."""
     try:
         for reply in session.request({"verb": "follow", "filter": asked}):
