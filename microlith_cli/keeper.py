@@ -158,6 +158,7 @@ class Keeper:
     ) -> None:
         self._project = project
         self._reload = reload
+        self._buses: dict[str, str] = {}
         self._ends_unread = ends_unread
         self._showing = Showing(screen, self._unread)
         width = max(map(len, components))
@@ -229,15 +230,18 @@ class Keeper:
             waiting -= served
             await asyncio.sleep(_LOOKS_AGAIN)
         names = [child.name for child in self._children]
-        self._showing.card({"app": self._project.name, "processes": names, "reloads": self._reload})
+        card = {"app": self._project.name, "processes": names, "buses": self._buses, "reloads": self._reload}
+        self._showing.card(card)
 
     def _serving(self) -> set[str]:
         found = set()
         try:
             for name, session in self._connect().items():
                 with session:
-                    if only_reply(session, {"verb": "status"})["status"]["state"] == "serving":
+                    status = only_reply(session, {"verb": "status"})["status"]
+                    if status["state"] == "serving":
                         found.add(name)
+                        self._buses = status.get("buses", {})  # the same for all of them
         except (ToolError, OSError):
             pass  # one that begins or ends; it is asked again
         return found

@@ -149,6 +149,8 @@ def card_rows(card: Fact) -> Iterator[tuple[str, str]]:
 def kept_rows(card: Fact) -> Iterator[tuple[str, str]]:
     """Tell the start card of several processes that one command keeps."""
     yield "processes", ", ".join(card["processes"])
+    if carried := buses_line(card.get("buses", {})):
+        yield "buses", carried
     yield "reload", "on save" if card["reloads"] else "off"
     yield "ends with", "Ctrl-C; twice at once"
 

@@ -99,6 +99,7 @@ async def test_each_component_has_a_process_and_one_tracer_shows_all_until_one_c
         code = everything.run.wait(60)
 
     assert (card["processes"], len(set(pids))) == (["auth", "mail"], 6)
+    assert [place.partition("127.0.0.1")[0] for place in card["buses"].values()] == ["rabbitmq://"] * 3
     assert (sent.returncode, newer.returncode) == (0, 0), (sent.stderr, newer.stderr)
     assert told[0]["process"] in NAMES
     assert reloaded == {"auth", "mail"}
