@@ -4,14 +4,17 @@ Asks the running application; without one, imports it and starts nothing. When i
 in the trace log.
 """
 
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from textwrap import wrap
 from typing import Annotated, Any
 
 import typer
 
 from microlith_cli.commands import WORDS
 from microlith_cli.console import blocks, plain
+from microlith_cli.console.ink import Ink, cells
 from microlith_cli.describing import described
 from microlith_cli.errors import DONE
 from microlith_cli.project import find_project
@@ -23,6 +26,7 @@ _HOOKS = {
     "retrying": "on trying again",
     "settled": "after each handling",
 }
+_NARROWEST = 24
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -49,7 +53,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     if found["doc"]:
         yield from blocks.paragraphs(found["doc"])
     yield ""
-    yield from blocks.pairs(dict(_facts(found)))
+    yield from blocks.pairs(_fitted(dict(_facts(found))))
     yield ""
     yield "  fields"
     rows = [(f"    {each['name']}", each["kind"], _remark(each)) for each in found["fields"]]
@@ -58,6 +62,19 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield "  example"
         yield f"    {plain.escape(found['example'])}"
+
+
+def _fitted(facts: Mapping[str, str]) -> dict[str, str]:
+    """Break what is wider than the terminal between words; what goes on stands two cells further in."""
+    if not sys.stdout.isatty():  # in a pipe, a row is a line
+        return dict(facts)
+    room = max(_NARROWEST, Ink.of(sys.stdout).width - max(map(len, facts)) - 4)
+
+    def broken(line: str) -> str:
+        rows = wrap(line, room, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        return "\n".join(rows) if cells(line) > room else line
+
+    return {name: "\n".join(map(broken, value.split("\n"))) for name, value in facts.items()}
 
 
 def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -152,10 +152,8 @@ def _show(message: Mapping[str, Any]) -> None:
 
 def _say_left_out(wish: Wish) -> None:
     if wish.facts.left_out:
-        plain.say(
-            f"the tree is not whole: there was no room for {wish.facts.left_out:,} more facts, "
-            "and what looks unfinished may have ended in one of them"
-        )
+        plain.say(f"the tree is not whole: there was no room for {wish.facts.left_out:,} more facts")
+        plain.say("what looks unfinished in it may have ended in one of them")
 
 
 def _end(reply: Mapping[str, Any], wish: Wish, running: list[Mapping[str, Any]], growth: "Growth | None") -> int:
