@@ -13,6 +13,17 @@ from cryptography.x509.oid import NameOID
 from tests.servers.ports import LOOPBACK
 
 _A_DAY = dt.timedelta(days=1)
+_SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 class Authority:
@@ -52,7 +63,12 @@ class Authority:
             .not_valid_before(now - _A_DAY)
             .not_valid_after(now + _A_DAY)
             .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+            # Python 3.13 and later believe no certificate without these.
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
+        if isinstance(extension, x509.BasicConstraints):
+            builder = builder.add_extension(_SIGNS, critical=True)
         return builder.sign(self._key, hashes.SHA256())
 
 
