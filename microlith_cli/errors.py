@@ -205,6 +205,22 @@ class AlreadyRunningError(ToolError):
         self.owner = owner
 
 
+class RunsElsewhereError(ToolError):
+    """What is to be run is a part of what runs already, or the other way round.
+
+    Args:
+        processes: Those of some components that run; None when one runs that has all components.
+    """
+
+    def __init__(self, processes: Sequence[str] | None) -> None:
+        super().__init__(
+            "One process with all components runs already."
+            if processes is None
+            else f"Components run already in processes of their own: {', '.join(processes)}.",
+            hint="Stop it first: two processes with the same component would share its messages, and not its store.",
+        )
+
+
 class NothingRunsError(ToolError):
     """No microlith listens for this project."""
 

@@ -13,9 +13,10 @@ import typer
 from microlith_cli.config import IN_PROCESS
 from microlith_cli.console import plain
 from microlith_cli.console.run_screens import JsonScreen, KeptScreen, LinesScreen
-from microlith_cli.errors import ConfigError, UsageError
+from microlith_cli.control.client import runs_at
+from microlith_cli.errors import ConfigError, RunsElsewhereError, UsageError
 from microlith_cli.keeper import Keeper, find_components
-from microlith_cli.project import COMPONENT, Project, find_project, meant
+from microlith_cli.project import COMPONENT, STATE, Project, find_project, meant
 from microlith_cli.supervisor.interpreter import find_interpreter
 from microlith_cli.supervisor.running import Run
 
@@ -50,6 +51,7 @@ def command(
     project.app  # noqa: B018 (says now, rather than from the worker, that nothing can be run)
     python = find_interpreter(project.root)
     quiet = quiet or plain.settings.verbosity < 0
+    _refuse_beside_others(project, every=every)
     if every:
         if once or component or meant():
             raise UsageError(
@@ -72,6 +74,15 @@ def command(
         return await run.run(), run.stuck
 
     return _ended(*asyncio.run(live()))
+
+
+def _refuse_beside_others(project: Project, *, every: bool) -> None:
+    """Refuse to run a component here and in a process of all, too: each would take a part of what is for it, into two stores."""
+    apart = every or bool(meant())
+    places = [project.root / STATE] if apart else [project.state / name for name in project.parts]
+    others = [place.name for place in places if runs_at(place)]
+    if others:
+        raise RunsElsewhereError(None if apart else others)
 
 
 def _run_all(project: Project, python: Path, *, reload: bool, as_json: bool, quiet: bool) -> int:

@@ -18,7 +18,13 @@ from typing import Any, Self
 
 from microlith_cli.control import address
 from microlith_cli.control.lines import PROTOCOL, encode
-from microlith_cli.errors import ConnectionLostError, NoAnswerError, NothingRunsError, WrongProtocolError
+from microlith_cli.errors import (
+    ConnectionLostError,
+    NoAnswerError,
+    NothingRunsError,
+    UnsafeDirectoryError,
+    WrongProtocolError,
+)
 
 HELLO_SECONDS = 5.0
 SEND_SECONDS = 10.0
@@ -164,6 +170,17 @@ class RemoteSession:
         if not isinstance(reply, dict):
             raise WrongProtocolError(ascii(line[:200]))
         return reply
+
+
+def runs_at(directory: Path) -> bool:
+    """Tell whether a microlith runs for a project there, whatever it does and whether or not it answers."""
+    try:
+        connected = address.connect(directory, HELLO_SECONDS)
+    except (TimeoutError, BlockingIOError, UnsafeDirectoryError):
+        return True
+    if connected is not None:
+        connected.close()
+    return connected is not None
 
 
 def attach(directory: Path) -> RemoteSession | None:

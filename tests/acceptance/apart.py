@@ -69,18 +69,20 @@ def make_shop(tmp_path: Path, rabbitmq_url: str) -> Path:
 
 
 @contextmanager
-def running(folder: Path, component: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "microlith_cli", "run", "--no-reload", "--component", component]
+def running(folder: Path, component: str = "") -> Iterator[subprocess.Popen[str]]:
+    """Run one component, or all in one process."""
+    chosen = ["--component", component] if component else []
+    command = [sys.executable, "-m", "microlith_cli", "run", "--no-reload", *chosen]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         try:
             yield run
         finally:
             run.send_signal(signal.SIGINT)
-            run.communicate(timeout=20)
+            run.communicate(timeout=60)
     assert run.returncode == 0
 
 
-async def until_it_serves(folder: Path, component: str) -> None:
+async def until_it_serves(folder: Path, component: str = "") -> None:
     """Wait until a process takes what the broker has for it; events that were sent before are not for it."""
 
     def serves() -> bool:

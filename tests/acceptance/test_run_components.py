@@ -163,3 +163,17 @@ def test_name_that_leads_elsewhere_is_refused(shop):
 
     assert ended.returncode == 2
     assert "no name of a component" in ended.stderr
+
+
+async def test_component_is_not_run_here_and_in_a_process_of_all(shop):
+    with running(shop, "auth"):
+        await until_it_serves(shop, "auth")
+
+        whole = tool("run", "--no-reload", cwd=shop)
+    with running(shop):
+        await until_it_serves(shop)
+
+        apart = [tool("run", "--no-reload", *option, cwd=shop) for option in (("--component", "auth"), ("--all",))]
+
+    assert (whole.returncode, "processes of their own: auth." in whole.stderr) == (1, True), whole.stderr
+    assert {(one.returncode, "all components runs already" in one.stderr) for one in apart} == {(1, True)}
