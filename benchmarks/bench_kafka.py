@@ -6,7 +6,7 @@ the same settings, waits for the same acknowledgements and commits as often. mic
 keeps to a bound of what is out, filters inboxes, and gives up partitions in order.
 
 A question goes to a topic of commands, and its answer to the inbox of whoever asked. Both sides run in this process; real
-time is measured, and the broker has its share of it.
+time is measured, and the broker has its share of it. FastStream does the same on the same broker.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
+from benchmarks import kafka_faststream
 from benchmarks.rounds import Budget, Contestant, Stopwatch, measure, peer, report
 from microlith.transports import Inbox, Parcel, Subscribing, Topic, Topology, make_transport
 from tests.servers.kafka import Kafka
@@ -298,6 +299,16 @@ async def bare_round_trip(corner: Corner, items: int, at_a_time: int) -> float:
     return took
 
 
+async def faststream(module: Any, corner: Corner, items: int, at_a_time: int, answered: int) -> float:
+    """The same with FastStream."""
+    async with transports(corner):
+        pass  # makes the topics
+    topics = (f"{corner.app}.commands.stock", f"{corner.app}.inbox")
+    return await kafka_faststream.run(
+        module, corner.server.bootstrap, topics, parcel, all_of, items, at_a_time, answered=bool(answered)
+    )
+
+
 def contestants(server: Kafka, items: int) -> list[Contestant]:
     """Everyone who can run here."""
 
@@ -305,7 +316,7 @@ def contestants(server: Kafka, items: int) -> list[Contestant]:
         return lambda: asyncio.run(way(Corner(server), *how))
 
     few = max(items // 50, 100)
-    return [
+    field = [
         Contestant("bare, one way", run(bare_one_way, items), f"{IN_FLIGHT} sent at a time"),
         Contestant("microlith, one way", run(microlith_one_way, items), f"{IN_FLIGHT} sent at a time, each settled"),
         Contestant("bare, round trip", run(bare_round_trip, items // 2, IN_FLIGHT), f"{IN_FLIGHT} in flight"),
@@ -313,6 +324,15 @@ def contestants(server: Kafka, items: int) -> list[Contestant]:
         Contestant("bare, one at a time", run(bare_round_trip, few, 1), "round trips"),
         Contestant("microlith, one at a time", run(microlith_round_trip, few, 1), "round trips"),
     ]
+    module = peer("faststream.confluent")
+    if module is not None:
+        work = partial(faststream, module)
+        field += [
+            Contestant("faststream, one way", run(work, items // 4, IN_FLIGHT, 0)),
+            Contestant("faststream, round trip", run(work, items // 8, IN_FLIGHT, 1)),
+            Contestant("faststream, one at a time", run(work, few, 1, 1)),
+        ]
+    return field
 
 
 BUDGETS: Sequence[Budget] = (
