@@ -17,7 +17,7 @@ from confluent_kafka import murmur2
 from microlith.transports import Parcel, Subscribing, Topic, Topology, make_transport
 from microlith.transports.kafka import group_reader
 from microlith.transports.kafka.claims import Claim
-from tests.eventually import eventually
+from tests.eventually import eventually, noticed_sooner_or_later
 
 pytestmark = [pytest.mark.kafka, pytest.mark.crash, pytest.mark.slow]
 
@@ -206,7 +206,7 @@ def gives_up_at_once(monkeypatch):
     monkeypatch.setattr(group_reader, "DRAIN_SECONDS", 0)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("plant", "noticed"),
     [
@@ -217,5 +217,6 @@ def gives_up_at_once(monkeypatch):
 async def test_the_same_checks_catch(kafka, kafka_prefix, monkeypatch, plant, noticed):
     plant(monkeypatch)
 
-    with pytest.raises(AssertionError, match=noticed):
-        await change_members(kafka, kafka_prefix.rstrip("."), 12, seed=3, patience=15)
+    await noticed_sooner_or_later(
+        lambda number: change_members(kafka, f"{kafka_prefix}{number}", 12, seed=2 + number, patience=15), noticed
+    )
