@@ -139,6 +139,7 @@ async def test_process_that_is_killed_is_started_again_and_is_shown_again(shop):
         handled = None
         for number in range(20):  # what is handled before it is followed again is in its log, and not shown
             sent = tool(*REGISTER, "--email", f"a{number}@b.c", cwd=shop)
+            assert sent.returncode == 0, sent.stderr
             with suppress(queue.Empty):
                 handled = everything.next(lambda line: line.get("data", {}).get("handler") == "mail.welcome", 3)
                 break
@@ -146,7 +147,7 @@ async def test_process_that_is_killed_is_started_again_and_is_shown_again(shop):
         code = everything.run.wait(60)
 
     assert handled is not None
-    assert (sent.returncode, handled["process"], code) == (0, "mail", 0), (shop / "said.txt").read_text()
+    assert (handled["process"], code) == ("mail", 0), (shop / "said.txt").read_text()
     assert "ended by signal 9" in (shop / "said.txt").read_text()
 
 
