@@ -276,6 +276,6 @@ def _told(delivery: Delivery, broker: str) -> Callable[[bool, str], None]:
         if connected:
             logger.warning("%s is back; what waited is sent.", broker)
         else:
-            logger.warning("%s is away: %s What is sent meanwhile waits.", broker, why)
+            logger.warning("%s is away: %s. What is sent meanwhile waits.", broker, why.rstrip("."))
 
     return changed

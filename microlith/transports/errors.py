@@ -31,6 +31,7 @@ class MissingDriverError(TransportError):
 
 
 _MENDS = {
+    "virtual host": "Correct the path of its url under [tool.microlith.buses], or make the virtual host.",
     "certificate": "Say in its url who has signed its certificate: `?cafile=authority.pem`.",
     "authentication": "Correct the user and the password in its url under [tool.microlith.buses].",
     "ACCESS_REFUSED": "Correct the user and the password in its url under [tool.microlith.buses].",

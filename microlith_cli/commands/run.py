@@ -5,6 +5,7 @@ Imports neither the user's code nor the runtime's heavy parts: those are the wor
 
 import asyncio
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,8 @@ from microlith_cli.config import IN_PROCESS
 from microlith_cli.console import plain
 from microlith_cli.console.run_screens import JsonScreen, KeptScreen, LinesScreen
 from microlith_cli.control.client import runs_at
-from microlith_cli.errors import ConfigError, RunsElsewhereError, UsageError
+from microlith_cli.control.server import LOCK
+from microlith_cli.errors import WRONG_USAGE, ConfigError, RunsElsewhereError, UsageError
 from microlith_cli.keeper import Keeper, find_components
 from microlith_cli.project import COMPONENT, STATE, Project, find_project, meant
 from microlith_cli.supervisor.interpreter import find_interpreter
@@ -73,7 +75,18 @@ def command(
         )
         return await run.run(), run.stuck
 
-    return _ended(*asyncio.run(live()))
+    code, stuck = asyncio.run(live())
+    if code == WRONG_USAGE:
+        _forget(project.state)
+    return _ended(code, stuck)
+
+
+def _forget(place: Path) -> None:
+    """Leave nothing of a process that had nothing to run: by its folder it would be listed among the others."""
+    with suppress(OSError):  # where there is more, something has run here before
+        if [path.name for path in place.iterdir()] == [LOCK]:
+            (place / LOCK).unlink()
+            place.rmdir()
 
 
 def _refuse_beside_others(project: Project, *, every: bool) -> None:

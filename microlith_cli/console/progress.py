@@ -3,6 +3,7 @@
 Where there is no terminal nothing is drawn: a log gains nothing from a line that moves.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -33,7 +34,8 @@ def show_progress(stream: TextIO) -> Iterator[Advance]:
 
     console = Console(file=stream, no_color=not wants_color(stream), markup=False, highlight=False, emoji=False)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
+    # What is printed meanwhile goes above the bars, unless stdout leads to a file or a pipe.
+    with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty()) as progress:
         tasks: dict[str, TaskID] = {}
 
         def advance(name: str, done: int, total: int) -> None:

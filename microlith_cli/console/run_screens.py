@@ -152,7 +152,7 @@ def kept_rows(card: Fact) -> Iterator[tuple[str, str]]:
     if carried := buses_line(card.get("buses", {})):
         yield "buses", carried
     yield "reload", "on save" if card["reloads"] else "off"
-    yield "ends with", "Ctrl-C; twice at once"
+    yield "ends with", "Ctrl-C; a second one ends it at once"
 
 
 def buses_line(places: Mapping[str, str]) -> str:

@@ -105,7 +105,8 @@ def nothing_runs(state: Path) -> Finding:
     for name in (address.SOCKET, address.POINTER):
         if (state / name).exists():
             what = "nothing runs; the socket is left from a run that was killed, and the next one replaces it"
-            return Finding("ML004", "note", what, str(state / name), "microlith run")
+            mend = "microlith run" if state.name == STATE else f"microlith run --component {state.name}"
+            return Finding("ML004", "note", what, str(state / name), mend)
     return Finding("ML004", "ok", "nothing runs")
 
 

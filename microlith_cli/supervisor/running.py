@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from microlith_cli.control.server import ControlServer
-from microlith_cli.errors import DONE, NOT_REACHABLE, SAID_NO
+from microlith_cli.errors import DONE, SAID_NO
 from microlith_cli.project import Project
 from microlith_cli.supervisor.desk import VERBS, Desk
 from microlith_cli.supervisor.facts import notice
@@ -20,7 +20,7 @@ from microlith_cli.supervisor.forwarding import NO_ANSWER
 from microlith_cli.supervisor.keyboard import LEGEND, Keyboard
 from microlith_cli.supervisor.lifecycle import Signals
 from microlith_cli.supervisor.showing import Screen, Showing
-from microlith_cli.supervisor.supervisor import STOP_DRAIN, Supervisor, is_unreachable
+from microlith_cli.supervisor.supervisor import STOP_DRAIN, Supervisor, exit_for
 from microlith_cli.supervisor.watching import Watcher
 
 logger = logging.getLogger("microlith")
@@ -119,7 +119,7 @@ class Run:
             if isinstance(error, Exception):
                 raise error
         if self._supervisor.hopeless.done():
-            return NOT_REACHABLE if is_unreachable(self._supervisor.hopeless.result()) else SAID_NO
+            return exit_for(self._supervisor.hopeless.result()) or SAID_NO
         code = await self._stop()
         answer = ended[-1] if idling else None
         return (self._finished(answer) or code) if isinstance(answer, dict) else code

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from microlith_cli.control.address import SOCKET
+from microlith_cli.errors import NOT_REACHABLE, WRONG_USAGE
 from microlith_cli.project import Project
 from microlith_cli.supervisor.bytecode import forget_bytecode
 from microlith_cli.supervisor.facts import notice, saved_ms_ago, shown_paths
@@ -40,12 +41,17 @@ _MEMORY = 60.0
 
 Line = dict[str, Any]
 
-_AWAY = ("StoreAwayError", "TransportUnavailableError")
+_ENDS = {
+    "StoreAwayError": NOT_REACHABLE,
+    "TransportUnavailableError": NOT_REACHABLE,
+    "UnknownComponentError": WRONG_USAGE,
+}
+"""What no save mends at the start, and the exit code for it."""
 
 
-def is_unreachable(error: Line) -> bool:
-    """Tell whether an error says that a broker or a database cannot be reached."""
-    return error.get("type") in _AWAY
+def exit_for(error: Line) -> int | None:
+    """Return the exit code for an error at the start that no save mends, such as a broker that is away; None for another."""
+    return _ENDS.get(str(error.get("type")))
 
 
 class Supervisor:
@@ -249,8 +255,8 @@ class Supervisor:
             return
         self._serving = None
         self.forwarding.refuse(self.trouble)
-        # Where a broker or a database is away, no save mends it; what serves already, waits for it.
-        if self._mends and (self._has_served or not is_unreachable(error)):
+        # What serves already waits for a broker or a database that is away.
+        if self._mends and (self._has_served or exit_for(error) is None):
             self._showing.failed(error, "Nothing serves until a save mends it.")
         elif not self.hopeless.done():
             self._showing.failed(error, "")

@@ -151,11 +151,13 @@ def test_past_of_the_whole_application_is_brought_along_to_a_component(tmp_path)
     assert [row["type"] for row in rows(events)] == ["UserRegisteredEvent"]
 
 
-def test_component_that_is_not_there_is_refused(shop):
-    ended = tool("run", "--component", "mial", "--no-reload", "--once", cwd=shop)
+@pytest.mark.parametrize("how", ["--once", "--no-reload", ""])
+def test_component_that_is_not_there_is_refused_and_leaves_nothing(shop, how):
+    ended = tool("run", "--component", "mial", *([how] if how else ()), cwd=shop)
 
-    assert ended.returncode != 0
+    assert ended.returncode == 2, ended.stderr
     assert "'mail'" in ended.stderr
+    assert not (shop / ".microlith" / "mial").exists()
 
 
 def test_name_that_leads_elsewhere_is_refused(shop):

@@ -87,3 +87,10 @@ async def test_port_without_tls_is_not_spoken_to_in_the_clear(rabbitmq):
     refused = await refusal(f"rabbitmqs://guest:guest@127.0.0.1:{rabbitmq.port}/")
 
     assert "TLS" in refused.hint
+
+
+async def test_virtual_host_that_is_not_there_is_named_as_the_trouble(rabbitmq_url):
+    refused = await refusal(f"{rabbitmq_url}-nope")
+
+    assert "virtual host" in str(refused)
+    assert "path of its url" in refused.hint

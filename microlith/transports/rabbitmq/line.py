@@ -23,6 +23,7 @@ from microlith.transports.errors import TopologyDriftError, TransportUnavailable
 from microlith.transports.rabbitmq.place import Place
 
 logger = logging.getLogger("microlith.transports")
+logging.getLogger("aiormq").addHandler(logging.NullHandler())  # what it warns of is told here, once
 
 _LOST = (AMQPError, PAMQPException, OSError, EOFError, RuntimeError, StopAsyncIteration, TimeoutError)
 _PATIENCE = 10.0
@@ -116,7 +117,7 @@ class Line:
             except (TransportUnavailableError, TopologyDriftError) as error:
                 if said != str(error):
                     said = str(error)
-                    logger.warning("%s It is tried again.", said)
+                    logger.warning("%s. It is tried again.", said.rstrip("."))
             except Exception:  # nobody else would ever make the connection again
                 logger.exception(
                     "Connecting to %s failed in a way that nobody expected. It is tried again.", self._place.shown
@@ -167,6 +168,8 @@ def text_of(error: BaseException) -> str:
         return "it does not answer"
     if isinstance(error, ConnectionClosed) and len(error.args) > 1:
         return str(error.args[1])
+    if "Connection.OpenOk" in str(error):  # it hung up instead of that
+        return "it has no such virtual host, or none that this user may enter"
     return str(error) or "it was closed"
 
 

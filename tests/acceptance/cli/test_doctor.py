@@ -1,8 +1,12 @@
 """`microlith doctor`: what is wrong with a project, and what mends it."""
 
+import json
 import os
+import pty
 import re
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
@@ -29,6 +33,21 @@ def test_nothing_is_wrong_with_a_good_project(either):
     codes = [line.split()[0] for line in ended.out.splitlines()]
     assert {"ML001", "ML002", "ML003", "ML004", "ML005", "ML006", "ML007", "ML010", "ML013"} <= set(codes)
     assert len(codes) == len(set(codes))
+
+
+def test_findings_go_into_a_file_from_a_terminal(used, tmp_path):
+    """As `microlith doctor --json > file`, where progress is drawn on stderr."""
+    screen, drawn = pty.openpty()
+    command = [sys.executable, "-m", "microlith_cli", "doctor", "--json"]
+    try:
+        with (tmp_path / "found").open("w") as file:
+            ended = subprocess.run(command, cwd=used.folder, stdout=file, stderr=drawn, timeout=60, check=False)
+    finally:
+        os.close(drawn)
+        os.close(screen)
+
+    rows = [json.loads(line) for line in (tmp_path / "found").read_text().splitlines()]
+    assert (ended.returncode, rows[0]["code"]) == (0, "ML001")
 
 
 def test_it_says_what_runs(attached):
