@@ -73,6 +73,17 @@ async def gone(broker, delete):
         await delete(await connection.channel())
 
 
+async def taken_from(broker, queue):
+    """Wait until somebody takes from a queue: the broker tells nobody of its end who is just coming."""
+    async with asyncio.timeout(PATIENCE), aiormq.connect(broker.amqp) as connection:
+        channel = await connection.channel()
+        while True:
+            found = await channel.queue_declare(queue, passive=True)
+            if found.consumer_count:
+                return
+            await asyncio.sleep(0.02)
+
+
 async def test_deleted_queue_is_made_again_for_who_takes_from_it(stage, broker):
     orders = Subscribing(EVENTS, "orders", frozenset({"Stored"}))
     receiver = await stage.open(HANDLING, ANSWERING, orders, inbox=INBOX)
@@ -83,6 +94,7 @@ async def test_deleted_queue_is_made_again_for_who_takes_from_it(stage, broker):
     names = ("commands.stock", "queries.stock", "events.stock.orders", "inbox.asker-1")
 
     for name in names:
+        await taken_from(broker, f"{stage.app}.{name}")
         await gone(broker, lambda channel, name=name: channel.queue_delete(f"{stage.app}.{name}"))
 
     for address, taking in zip(addresses, takings, strict=True):

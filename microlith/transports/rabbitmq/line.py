@@ -31,6 +31,8 @@ _PATIENCE = 10.0
 _PREPARING = 120.0
 """Seconds for what is done on it first. A broker whose disk is slow takes seconds for each queue, and what it had begun is
 begun anew by the next try; one that is gone is noticed long before, by its heartbeat."""
+_CANCELLED_AGAIN = 0.5
+"""Seconds after which a task that goes on although it was cancelled is cancelled again."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 3.0
 """Seconds between two tries; each pause is twice the one before."""
 
@@ -85,9 +87,7 @@ class Line:
         """Hang up."""
         self._closed = True
         if self._keeper is not None:
-            self._keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._keeper
+            await end_task(self._keeper)
         if self._now is not None:
             await self._now.hang_up()
             self._now = None
@@ -138,6 +138,18 @@ class Line:
                 raise TransportUnavailableError(self._place.shown, text_of(error)) from error
             raise
         return connection
+
+
+async def end_task(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it has ended; raise what it ended with, if that is something else.
+
+    The library may turn a cancellation into an error of its own, which looks as if a connection had been lost.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=_CANCELLED_AGAIN)
+    with suppress(asyncio.CancelledError):
+        task.result()
 
 
 def is_loss(error: BaseException) -> bool:

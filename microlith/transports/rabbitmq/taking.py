@@ -11,7 +11,7 @@ from aiormq.abc import DeliveredMessage
 
 from microlith.transports.errors import TopologyDriftError, TransportUnavailableError
 from microlith.transports.protocol import Parcel
-from microlith.transports.rabbitmq.line import Connected, Line, is_loss, overlooking_loss, text_of
+from microlith.transports.rabbitmq.line import Connected, Line, end_task, is_loss, overlooking_loss, text_of
 from microlith.transports.rabbitmq.packing import unpack
 
 logger = logging.getLogger("microlith.transports")
@@ -193,9 +193,8 @@ class Taking:
         """Hand out no more, tell the broker what was settled, and let go of the rest."""
         self._closed = True
         self._ready.clear()
-        self._keeper.cancel()
         with overlooking_loss():
-            await self._keeper
+            await end_task(self._keeper)
         hand, channel = self._hand, self._channel
         if hand is not None and channel is not None:
             with overlooking_loss():
