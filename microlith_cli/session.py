@@ -224,6 +224,29 @@ def message_named(catalog: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found[0]
 
 
+def all_rows(session: Session, verb: str, *, after: object, cursor: str) -> list[Mapping[str, Any]]:
+    """Ask for all that a process keeps, page by page; of several processes for what each keeps, each row with its `process`.
+
+    Args:
+        session: Who is asked.
+        verb: What is asked for; the rows are in the reply under the same name.
+        after: What the first page comes after.
+        cursor: The field of the last row of a page that the next one comes after.
+    """
+    rows: list[Mapping[str, Any]] = []
+    for process in [{"process": name} for name in processes_of(session)] or [{}]:
+        last = after
+        while page := only_reply(session, {"verb": verb, "after": last, **process})[verb]:
+            rows += [{**row, **process} for row in page]
+            last = page[-1][cursor]
+    return rows
+
+
+def whose(row: Mapping[str, Any]) -> dict[str, str]:
+    """Say in a request which process a row of `all_rows` is asked of, where there are several."""
+    return {"process": row["process"]} if "process" in row else {}
+
+
 def component_named(catalog: Mapping[str, Any], name: str) -> str:
     """Find a component in a catalog.
 

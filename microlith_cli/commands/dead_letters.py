@@ -22,7 +22,7 @@ from microlith_cli.console.tree import MOST_MESSAGES, show_tree
 from microlith_cli.errors import DONE, SAID_NO, TIMED_OUT, AmbiguousIdError, RefusedError, ToolError, UsageError
 from microlith_cli.options import seconds
 from microlith_cli.project import find_project
-from microlith_cli.session import Session, only_reply, open_session, processes_of
+from microlith_cli.session import Session, all_rows, only_reply, open_session, processes_of, whose
 
 command = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -147,7 +147,7 @@ def drop(
         if not yes and not _sure(chosen):
             return SAID_NO
         for row in chosen:
-            only_reply(session, {"verb": "drop_dead_letter", "sequence": row["sequence"], **_of(row)})
+            only_reply(session, {"verb": "drop_dead_letter", "sequence": row["sequence"], **whose(row)})
             _told(row, "dropped")
     return DONE
 
@@ -163,18 +163,8 @@ def _check(typed: str | None, *, every: bool, verb: str) -> None:
 
 def _letters(session: Session) -> list[Row]:
     """Read all dead letters, page by page, oldest first; where several processes have some, each names its own."""
-    every: list[Row] = []
-    for whose in [{"process": name} for name in processes_of(session)] or [{}]:
-        after = 0
-        while page := only_reply(session, {"verb": "dead_letters", "after": after, **whose})["dead_letters"]:
-            every += [{**row, **whose} for row in page]
-            after = page[-1]["sequence"]
+    every = all_rows(session, "dead_letters", after=0, cursor="sequence")
     return sorted(every, key=lambda row: str(row["time"])) if processes_of(session) else every
-
-
-def _of(row: Row) -> dict[str, str]:
-    """Say which process a letter is asked of, where there are several."""
-    return {"process": row["process"]} if "process" in row else {}
 
 
 def _place(row: Row) -> tuple[str, int]:
@@ -201,14 +191,14 @@ def _chosen(letters: Sequence[Row], typed: str | None) -> Sequence[Row]:
 
 def _whole(session: Session, row: Row) -> Row:
     """Read one letter with its payload."""
-    asked = {"verb": "dead_letters", "after": row["sequence"] - 1, "limit": 1, "data": True, **_of(row)}
+    asked = {"verb": "dead_letters", "after": row["sequence"] - 1, "limit": 1, "data": True, **whose(row)}
     found: Sequence[Row] = only_reply(session, asked)["dead_letters"]
-    return {**found[0], **_of(row)} if found and found[0]["sequence"] == row["sequence"] else row
+    return {**found[0], **whose(row)} if found and found[0]["sequence"] == row["sequence"] else row
 
 
 def _retry(session: Session, row: Row, limit: float, *, every: bool) -> int:
     """Have one tried again, and tell how that ended."""
-    asked = {"verb": "retry_dead_letter", "sequence": row["sequence"], "timeout": limit, **_of(row)}
+    asked = {"verb": "retry_dead_letter", "sequence": row["sequence"], "timeout": limit, **whose(row)}
     for reply in session.request(asked, patience=limit + _SLACK):
         if "error" not in reply:
             _told(row, "ok")
@@ -235,7 +225,7 @@ def _told(row: Row, outcome: str, error: RefusedError | None = None) -> None:
     """Tell in one line what became of a letter."""
     if plain.settings.as_json:
         shown = {name: row[name] for name in ("sequence", "id", "correlationid", "handler", "message")}
-        plain.out_json({**shown, **_of(row), "outcome": outcome, **({"error": error.as_dict()} if error else {})})
+        plain.out_json({**shown, **whose(row), "outcome": outcome, **({"error": error.as_dict()} if error else {})})
     else:
         words = (short_id(str(row["id"])), str(row["handler"]), str(row["message"]), outcome)
         plain.out("  ".join([*map(one_line, words), *([one_line(str(error))] if error else [])]))

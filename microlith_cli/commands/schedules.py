@@ -17,7 +17,7 @@ from microlith_cli.console.ink import one_line
 from microlith_cli.console.listing import ahead
 from microlith_cli.errors import DONE, SAID_NO, AmbiguousIdError, ToolError, UsageError
 from microlith_cli.project import find_project
-from microlith_cli.session import Session, only_reply, open_session, processes_of
+from microlith_cli.session import Session, all_rows, only_reply, open_session, processes_of, whose
 
 command = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -62,8 +62,8 @@ def show(typed: Typed, as_json: Json = False) -> int:
     plain.settings.as_json |= as_json
     with _session() as session:
         chosen = _chosen(_all(session), typed)
-        asked = {"verb": "schedules", "message_id": chosen["id"], "data": True, **_of(chosen)}
-        row = {**next(iter(only_reply(session, asked)["schedules"]), chosen), **_of(chosen)}
+        asked = {"verb": "schedules", "message_id": chosen["id"], "data": True, **whose(chosen)}
+        row = {**next(iter(only_reply(session, asked)["schedules"]), chosen), **whose(chosen)}
     if plain.settings.as_json:
         plain.out_json(_told(row))
     else:
@@ -88,7 +88,7 @@ def cancel(
             plain.err("  ".join(_cells(row)))
             if not typer.confirm("Cancel it for good?", err=True):
                 return SAID_NO
-        only_reply(session, {"verb": "cancel_schedule", "message_id": row["id"], **_of(row)})
+        only_reply(session, {"verb": "cancel_schedule", "message_id": row["id"], **whose(row)})
     if plain.settings.as_json:
         plain.out_json({**_told(row), "outcome": "cancelled"})
     else:
@@ -116,18 +116,8 @@ def _list() -> int:
 
 def _all(session: Session) -> list[Row]:
     """Read all schedules, page by page, the next one first."""
-    every: list[Row] = []
-    for whose in [{"process": name} for name in processes_of(session)] or [{}]:
-        after = None
-        while page := only_reply(session, {"verb": "schedules", "after": after, **whose})["schedules"]:
-            every += [{**row, **whose} for row in page]
-            after = page[-1]["turn"]
+    every = all_rows(session, "schedules", after=None, cursor="turn")
     return sorted(every, key=lambda row: str(row["due"])) if processes_of(session) else every
-
-
-def _of(row: Row) -> dict[str, str]:
-    """Say which process a schedule is asked of, where there are several."""
-    return {"process": row["process"]} if "process" in row else {}
 
 
 def _chosen(rows: Sequence[Row], typed: str) -> Row:

@@ -18,9 +18,9 @@ from microlith_cli.control import address
 from microlith_cli.control.connection import Client, Request, TooManyError
 from microlith_cli.control.lines import PROTOCOL
 from microlith_cli.errors import AlreadyRunningError, ToolError
+from microlith_cli.project import STATE
 
 LOCK = "control.lock"
-_STATE = ".microlith"  # as `microlith_cli.project.STATE`, which is not for this layer
 MAX_CLIENTS = 64
 AT_A_TIME = 16
 """Callers that are let in before those who have gone are noticed, lest the place be full of them; as many may wait."""
@@ -146,7 +146,7 @@ def _lock(directory: Path) -> int:
     except BlockingIOError:
         owner = os.pread(descriptor, 8192, 0).decode(errors="replace").strip()
         os.close(descriptor)
-        apart = directory.parent.name == _STATE  # the process of some components has a folder below that of the project
+        apart = directory.parent.name == STATE  # the process of some components has a folder below that of the project
         name = f"{directory.name} of {directory.parents[1].name}" if apart else directory.parent.name
         raise AlreadyRunningError(name, owner) from None
     os.ftruncate(descriptor, 0)
