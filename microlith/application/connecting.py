@@ -40,6 +40,7 @@ class Connections:
         process: Name of the process at the brokers: its components; the application when it runs all, "gateway" when none.
         inbox: Where it hears what it has caused elsewhere; None without brokers.
         places: What carries each bus and each type that the configuration names, fit to be shown.
+        connect: Makes the transport that a url means.
     """
 
     def __init__(self, app: str, wiring: Wiring, carriers: Carriers, connect: Connect) -> None:
@@ -49,7 +50,7 @@ class Connections:
         self._app = app
         self._wiring = wiring
         self._carriers = carriers
-        self._connect = connect
+        self.connect = connect
         self._handled_by = {
             message: spec
             for spec in (*wiring.handlers, *wiring.elsewhere)
@@ -73,6 +74,10 @@ class Connections:
     def topologies(self) -> dict[str, Topology]:
         """Say what this process needs at each broker, by its url."""
         return {url: self._topology(url) for url in self._carriers.urls}
+
+    def carried_by(self, url: str) -> list[str]:
+        """Name what goes over a transport: buses, and types by "types.NAME", as the configuration does."""
+        return [name for name, place in self.places.items() if place == self._carriers.names[url]]
 
     async def plan(self) -> list[tuple[str, Change]]:
         """Tell what the brokers lack, or have otherwise, of what this process needs; each with its broker.
@@ -99,7 +104,7 @@ class Connections:
     @asynccontextmanager
     async def _each(self) -> AsyncIterator[list[tuple[Transport, Topology]]]:
         """Give transports of their own, with what is to last at each broker; closed in the end."""
-        given = [(self._connect(url), one._replace(inbox=None)) for url, one in self.topologies().items()]
+        given = [(self.connect(url), one._replace(inbox=None)) for url, one in self.topologies().items()]
         try:
             yield given
         finally:
@@ -113,7 +118,7 @@ class Connections:
             TransportError: One cannot be reached, or lacks what cannot be made there.
         """
         for url, topology in self.topologies().items():
-            transport = self._connect(url)
+            transport = self.connect(url)
             self._transports[url] = transport
             await transport.open(topology)
 

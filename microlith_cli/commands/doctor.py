@@ -31,7 +31,7 @@ def command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> int:
-    """Look for what is wrong: installation, project, application, store, projections."""
+    """Look for what is wrong: installation, project, application, brokers, store, projections."""
     if alive:
         return _tell_alive(as_json=as_json)
     wrong = 0

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microlith.errors import MicrolithError, StoreLockedError
 from microlith_cli.control.client import RemoteSession, attach
-from microlith_cli.diagnosis import findings
+from microlith_cli.diagnosis import brokers, findings
 from microlith_cli.diagnosis.findings import Finding
 from microlith_cli.errors import (
     ConfigError,
@@ -84,9 +84,14 @@ def examine(*, verify: bool, advance: Advance) -> Iterator[Finding]:
         return
     parts = project.parts
     whole = [""] if not parts or project.ran_whole else []
+    of_brokers: set[Finding] = set()
     for name in (*whole, *parts):
         for finding in _process(project, name, verify=verify, advance=advance):
-            yield replace(finding, what=f"{name}: {finding.what}") if name else finding
+            if finding.code not in brokers.CODES:
+                yield replace(finding, what=f"{name}: {finding.what}") if name else finding
+            elif finding not in of_brokers:  # no process has a broker of its own: what all see is told once
+                of_brokers.add(finding)
+                yield finding
 
 
 def _process(project: Project, name: str, *, verify: bool, advance: Advance) -> Iterator[Finding]:
@@ -129,6 +134,7 @@ def _running(session: RemoteSession, project: Project, *, verify: bool, advance:
     yield findings.unhandled(status["unhandled"])
     if status.get("imports"):
         yield findings.imports(status["imports"], project.root)
+    yield from brokers.asked(session)
     try:
         store = only_reply(session, {"verb": "store"})["store"]
     except RefusedError as error:
@@ -192,6 +198,7 @@ def _at_rest(project: Project, name: str, *, verify: bool, advance: Advance) -> 
                 if each["kind"] in {"command", "query"} and not each["handlers"]
             ]
         )
+        yield from brokers.at_rest(app)
     try:
         url = store_beside(filled_url("store", url, options=True), [name] if name else meant() or None)
     except MicrolithError as error:

@@ -18,7 +18,7 @@ from microlith_cli.supervisor.supervisor import Supervisor
 
 VERBS = (
     *("dispatch", "describe", "list", "follow", "rebuild", "dead_letters", "retry_dead_letter", "drop_dead_letter"),
-    *("events", "event", "schedules", "cancel_schedule", "erase"),
+    *("events", "event", "schedules", "cancel_schedule", "erase", "brokers"),
     *("store", "verify", "status", "reload", "stop"),
 )
 

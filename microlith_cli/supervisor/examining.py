@@ -1,4 +1,4 @@
-"""The verbs about the store's health: where it stands, whether every checksum in it is right, and every event readable.
+"""The verbs about health: where the store stands, whether every checksum in it is right and every event readable; the brokers.
 
 `verify` reads the whole log beside the work that goes on, and slows nobody but the disk.
 
@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any
 
 from microlith import Microlith
+from microlith.application.looking import look
 from microlith.places import store_beside
 from microlith.urls import masked
 from microlith_cli.errors import DONE
@@ -58,6 +59,28 @@ async def verified(app: Microlith, request: Mapping[str, Any], reply: Callable[[
     if request.get("decode") is True:
         line["unreadable"] = (await _decoded(app, _Progress("decoding", reply))).kinds
     return line
+
+
+async def brokers(app: Microlith, _request: Mapping[str, Any]) -> Line:
+    """Look at every broker that carries something for this process."""
+    return {"brokers": await seen_of_brokers(app, rests=False), "end": True, "exit": DONE}
+
+
+async def seen_of_brokers(app: Microlith, *, rests: bool) -> list[Line]:
+    """Say of each broker where it is, what it carries, what it lacks or has otherwise, and why it cannot be looked at.
+
+    Raises:
+        WiringError: The buses are not configured right.
+    """
+    return [
+        {
+            "broker": one.broker,
+            "carries": list(one.carries),
+            "changes": [change._asdict() for change in one.changes],
+            "error": None if one.error is None else {"message": str(one.error), "hint": one.error.hint},
+        }
+        for one in await look(app.connections(), rests=rests)
+    ]
 
 
 async def _decoded(app: Microlith, progress: Callable[[int, int], None]) -> Unreadable:

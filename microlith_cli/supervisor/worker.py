@@ -31,7 +31,14 @@ Reply = Callable[[Line], None]
 
 CATALOG = "catalog.json"
 _VERBS = ("dispatch", "describe", "follow", "list", "rebuild", "status", "store", "verify")
-_ONE_ANSWER = {**dead_letters.VERBS, **event_pages.VERBS, **schedules.VERBS, "erase": erased, "idle": idle}
+_ONE_ANSWER = {
+    **dead_letters.VERBS,
+    **event_pages.VERBS,
+    **schedules.VERBS,
+    "brokers": examining.brokers,
+    "erase": erased,
+    "idle": idle,
+}
 _PROGRESS_SECONDS = 0.05
 _WRONG = ("PayloadError", "UnknownTypeError", "AmbiguousTypeError", "WrongBusError", "ScheduleError")
 

@@ -90,6 +90,8 @@ async def test_third_terminal_sees_both_processes_as_one_application(shop):
     assert {"auth.register", "mail.write"} <= {row.get("name") for row in rows(typed)}
     findings = {(row["what"].partition(":")[0], row["code"]): row["level"] for row in rows(looked)}
     assert {findings[name, code] for name in ("auth", "mail") for code in ("ML004", "ML005", "ML014")} == {"ok"}
+    of_broker = [(row["code"], row["level"]) for row in rows(looked) if row["code"] in {"ML021", "ML022"}]
+    assert of_broker == [("ML021", "ok"), ("ML022", "ok")]  # told once, though both say so
     stores = {row["where"] for row in rows(looked) if row["code"] == "ML007"}
     assert stores == {str(shop / ".microlith" / name / "events.db") for name in ("auth", "mail")}
     assert (unnamed.returncode, "MICROLITH_COMPONENT=auth" in unnamed.stderr) == (2, True)
