@@ -287,7 +287,8 @@ class WaitTimeout(MicrolithError, TimeoutError):  # noqa: N818 (the name is publ
     Attributes:
         report: What did happen: `arrived` (type names), `ran` (handler and outcome), `running`
             (handler and milliseconds so far), `waiting` (handler, message, and how many are queued there),
-            `missing` (type names), `could_emit` (type name to handlers).
+            `missing` (type names), `could_emit` (type name to handlers), `elsewhere` (components of other
+            processes that it may wait for), `away` (brokers that are away: broker, since, seconds, why).
     """
 
     def __init__(self, wanted: Sequence[str], correlation_id: str, timeout: float, report: Mapping[str, Any]) -> None:
@@ -310,10 +311,26 @@ class WaitTimeout(MicrolithError, TimeoutError):  # noqa: N818 (the name is publ
             )
         if report.get("ran"):
             said.append("Ran: " + ", ".join(f"{r['handler']} ({r['outcome']})" for r in report["ran"]) + ".")
-        emitters = [f"{name} comes from {', '.join(who)}" for name, who in report.get("could_emit", {}).items() if who]
-        orphans = [name for name, who in report.get("could_emit", {}).items() if not who]
-        hint = "; ".join(emitters + [f"no handler declares that it returns {name}" for name in orphans])
-        super().__init__(" ".join(said), hint=hint + "." if hint else "")
+        said += [
+            f"{one['broker']} has been away for {one['seconds']:.0f} s, since {one['since']}: {one['why'].rstrip('.')}."
+            for one in report.get("away", ())
+        ]
+        super().__init__(" ".join(said), hint=_what_is_missing(report))
+
+
+def _what_is_missing(report: Mapping[str, Any]) -> str:
+    """Say where what did not come would come from, and what may keep it."""
+    could_emit = report.get("could_emit", {})
+    emitters = [f"{name} comes from {', '.join(who)}" for name, who in could_emit.items() if who]
+    orphans = [f"no handler declares that it returns {name}" for name, who in could_emit.items() if not who]
+    said = ["; ".join(emitters + orphans) + "."] if could_emit else []
+    # A component cannot be heard of while a broker is away, whether it runs or not.
+    elsewhere = () if report.get("away") else report.get("elsewhere", ())
+    said += [
+        f"Component {name} runs in another process, which may not be running: `microlith run --component {name}`."
+        for name in elsewhere
+    ]
+    return " ".join(said)
 
 
 class Behind(NamedTuple):

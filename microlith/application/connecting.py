@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
+from time import time
 from typing import Any
 
 from microlith.application.carriers import Carriers
@@ -279,8 +280,10 @@ def _told(delivery: Delivery, broker: str) -> Callable[[bool, str], None]:
     def changed(connected: bool, why: str) -> None:
         delivery.tracer.connection(broker, why if not connected else "")
         if connected:
+            delivery.away.pop(broker, None)
             logger.warning("%s is back; what waited is sent.", broker)
         else:
+            delivery.away[broker] = (time(), why)
             logger.warning("%s is away: %s. What is sent meanwhile waits.", broker, why.rstrip("."))
 
     return changed

@@ -394,7 +394,7 @@ class Microlith(StoreSide):
         settled = [one.settled for one in self.middleware if type(one).settled is not Middleware.settled]
         told = (wiring.types, self.name, folder_name(wiring.runs))
         tracer = TellingTracer(*told, settled) if settled else Tracer(*told)
-        waits = Waits(lambda expired: explain_timeouts(self._running(), wiring.emits, expired))
+        waits = Waits(lambda expired: explain_timeouts(self._running(), wiring, expired))
         routes = Routes(wiring.types)
         tracer.start()
         return Delivery(

@@ -1,16 +1,18 @@
 """Reports: what a wait that ran out of time is told about its correlation."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from datetime import datetime
 from itertools import islice
-from time import monotonic
+from time import monotonic, time
 from typing import Any, TypeVar
 
+from microlith.application.wiring import Wiring
 from microlith.context import Handling
 from microlith.delivery import Delivery
 from microlith.envelope import Envelope
 from microlith.errors import WaitTimeout
 from microlith.handlers.lanes import Lane
-from microlith.messages import Message, Query, response_type
+from microlith.messages import Event, Message, Query, response_type
 from microlith.waits import Wait, question_key
 
 T = TypeVar("T")
@@ -19,15 +21,13 @@ _LOOKED_THROUGH = 10_000
 """Messages of a queue that are looked through for those of a correlation."""
 
 
-def explain_timeouts(
-    delivery: Delivery, emits: Mapping[type[Message], Sequence[str]], waits: list[Wait]
-) -> list[BaseException]:
+def explain_timeouts(delivery: Delivery, wiring: Wiring, waits: list[Wait]) -> list[BaseException]:
     """Make the error for each of some waits that expired together: what arrived, ran, runs, waits, and is missing."""
     correlations = {wait.correlation_id for wait in waits}
     ran = delivery.tracer.handlings_of(correlations)
     sent = delivery.tracer.messages_of(correlations)
     running = running_handlers(delivery, correlations)
-    queues = _Queues(delivery)
+    queues, away = _Queues(delivery), _brokers_away(delivery)
     errors: list[BaseException] = []
     for wait in waits:
         watched = delivery.waits.watched[wait.correlation_id]
@@ -41,7 +41,9 @@ def explain_timeouts(
             "running": at_work,
             "waiting": queues.of(envelopes, handled, at_work),
             "missing": [cls.__name__ for cls in missing],
-            "could_emit": {cls.__name__: list(emits.get(cls, ())) for cls in missing},
+            "could_emit": {cls.__name__: list(wiring.emits.get(cls, ())) for cls in missing},
+            "elsewhere": _components_elsewhere(delivery, wiring, envelopes, missing),
+            "away": away,
         }
         wanted = [cls.__name__ for cls in (missing if wait.every else wait.classes or missing)]
         errors.append(WaitTimeout(wanted or ["A response"], wait.correlation_id, wait.timeout, report))
@@ -68,6 +70,39 @@ def running_handlers(delivery: Delivery, correlations: set[str] | None = None) -
                 }
                 found.setdefault(handling.envelope.correlation_id, []).append(entry)
     return found
+
+
+def _components_elsewhere(
+    delivery: Delivery, wiring: Wiring, envelopes: Sequence[Envelope[Any]], missing: Sequence[type[Message]]
+) -> list[str]:
+    """Name the components of other processes that a wait may be for.
+
+    What they return is missing, or what they were sent has caused nothing that was heard of here.
+    """
+    if not wiring.elsewhere:
+        return []
+    component = {spec.name: spec.component for spec in wiring.elsewhere}
+    causes = {envelope.causation_id for envelope in envelopes}
+    sent_there = [
+        delivery.routes.of(type(envelope.message)).elsewhere
+        for envelope in envelopes
+        if not isinstance(envelope.message, Event) and envelope.message_id not in causes
+    ]
+    wanted_from = [name for cls in missing for name in wiring.emits.get(cls, ())]
+    return sorted({component[name] for name in (*wanted_from, *sent_there) if name in component})
+
+
+def _brokers_away(delivery: Delivery) -> list[dict[str, Any]]:
+    now = time()
+    return [
+        {
+            "broker": broker,
+            "since": datetime.fromtimestamp(since).astimezone().isoformat(" ", "seconds"),
+            "seconds": round(max(0.0, now - since), 1),
+            "why": why,
+        }
+        for broker, (since, why) in delivery.away.items()
+    ]
 
 
 class _Queues:

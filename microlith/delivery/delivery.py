@@ -92,6 +92,7 @@ class Delivery:
         outboxes: What sends the events of this process to others.
         leaving: Global position of the newest event that is to leave.
         heard: The newest events that other processes told of, by correlation id; bounded.
+        away: Brokers that are away: by where each is, since when, in seconds since the epoch, and why.
     """
 
     def __init__(
@@ -127,6 +128,7 @@ class Delivery:
         self.outboxes: list[Leaving] = []
         self.leaving = -1
         self.heard: OrderedDict[str, list[Envelope[Any]]] = OrderedDict()
+        self.away: dict[str, tuple[float, str]] = {}
 
     def projections(self) -> ReadSide:
         """Return the projections.

@@ -14,6 +14,7 @@ from tests.unit.transports.agency import (
     GATEWAY,
     BookCommand,
     BookedEvent,
+    CancelledEvent,
     PaidEvent,
     PaymentRefusedEvent,
     PriceRequest,
@@ -188,7 +189,53 @@ async def test_timeout_of_a_wait_across_processes_says_what_is_missing(processes
 
     assert expired.value.report["missing"] == ["BookedEvent"]
     assert expired.value.report["could_emit"] == {"BookedEvent": ["booking.book"]}
+    assert expired.value.report["elsewhere"] == ["booking"]
+    assert expired.value.hint.endswith("which may not be running: `microlith run --component booking`.")
     assert paying.waits == 0
+
+
+async def test_timeout_names_the_component_that_was_sent_something_and_is_not_heard_of(processes):
+    booking, paying = await processes("booking", "paying")
+    await paying.stop()
+    envelope = correlated(BookCommand(trip="rome"))
+    await booking.command_bus.execute(envelope, until=BookedEvent)
+    await booking.idle()  # by now its PayCommand is on its way
+
+    with pytest.raises(WaitTimeout) as expired:
+        await booking.event_bus.wait_for(envelope.correlation_id, CancelledEvent, timeout=0.1)
+
+    assert expired.value.report["could_emit"] == {"CancelledEvent": ["booking.cancel"]}
+    assert expired.value.report["elsewhere"] == ["paying"]
+
+
+async def test_timeout_names_no_component_that_did_its_part(processes):
+    booking, _ = await processes("booking", "paying")
+    envelope = correlated(BookCommand(trip="rome"))
+    await booking.command_bus.execute(envelope, until=PaidEvent)
+
+    with pytest.raises(WaitTimeout) as expired:
+        await booking.event_bus.wait_for(envelope.correlation_id, CancelledEvent, timeout=0.1)
+
+    assert "PaidEvent" in expired.value.report["arrived"]
+    assert expired.value.report["elsewhere"] == []
+
+
+async def test_timeout_says_since_when_the_broker_is_away_and_blames_no_component(processes):
+    booking, paying = await processes("booking", "paying")
+    processes.broker.go_away()
+
+    with pytest.raises(WaitTimeout) as expired:
+        await paying.command_bus.execute(BookCommand(trip="rome"), until=BookedEvent, timeout=0.1)
+    processes.broker.come_back()
+    with pytest.raises(WaitTimeout) as again:
+        await paying.command_bus.execute(BookCommand(trip="rome"), until=CancelledEvent, timeout=0.1)
+
+    (away,) = expired.value.report["away"]
+    assert (away["broker"], away["why"]) == ("memory broker", "it was told to go away")
+    assert f"memory broker has been away for {away['seconds']:.0f} s, since {away['since']}: " in str(expired.value)
+    assert "microlith run" not in expired.value.hint
+    assert again.value.report["away"] == []
+    assert booking.waits == 0
 
 
 async def test_timeout_names_a_message_once_that_came_back_over_the_broker(processes):
