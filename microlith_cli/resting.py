@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from microlith.application.carriers import filled_url
 from microlith.application.microlith import IN_MEMORY
+from microlith.application.wiring import UnknownComponentError
 from microlith.errors import MicrolithError
 from microlith.event_store.at_rest import inspect_store, keys_at_rest
 from microlith.event_store.database.inspecting import Inspection
@@ -38,6 +39,7 @@ class RestingSession:
 
     Raises:
         NothingRunsError: The store is in memory, so there is nothing to look at.
+        UnknownComponentError: The application has none of that name, and none has left a store.
         StoreLockedError: Another process owns the store.
         StoreAwayError: Its database cannot be reached.
         CorruptionError: The end of the log is damaged.
@@ -47,13 +49,19 @@ class RestingSession:
 
     def __init__(self, project: Project, say: Callable[[str], None]) -> None:
         os.chdir(project.root)  # as under `run`: relative paths mean the same
-        self._name, self._types, url = _imported(project, say)
+        self._name, self._types, url, problem = _imported(project)
         if url == IN_MEMORY:
             raise NothingRunsError(
                 "No microlith is running, and its store is in memory: there is no event log to look at."
             )
         url = store_beside(url, meant() or None)
         self._inspection = inspect_store(url, project.root)
+        if isinstance(problem, UnknownComponentError):
+            if self._inspection is None:
+                raise problem
+            say(f"there is no such component any more, so no payload can be masked and shown: {', '.join(meant())}")
+        elif problem is not None:
+            say(f"the application does not import, so no payload can be masked and shown: {problem}")
         self._keys = keys_at_rest(url, project.root) if self._types.personal and self._inspection else None
         # Shown are events by the first: every sealed field reads as erased.
         self._rings = (KeyRing(NoKeys()), KeyRing(self._keys or NoKeys())) if self._types.personal else None
@@ -117,13 +125,12 @@ class _Log:
         return [] if self._reader is None else self._reader.all(after, limit, types)
 
 
-def _imported(project: Project, say: Callable[[str], None]) -> tuple[str, MessageTypes, str]:
-    """Import the application; gives its name, its types, and where it keeps its events."""
+def _imported(project: Project) -> tuple[str, MessageTypes, str, ToolError | MicrolithError | None]:
+    """Import the application; gives its name, its types, where it keeps its events, and why there are no types."""
     configured = project.config.text("store.url") or DEFAULT_STORE
     try:
         app = load_app(project)
         app.wire()
     except (ToolError, MicrolithError) as error:
-        say(f"the application does not import, so no payload can be masked and shown: {error}")
-        return project.name, MessageTypes(), filled_url("store", configured, options=True)
-    return app.name, app.types, app.store_place()
+        return project.name, MessageTypes(), filled_url("store", configured, options=True), error
+    return app.name, app.types, app.store_place(), None

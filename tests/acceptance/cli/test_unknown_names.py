@@ -48,6 +48,30 @@ def test_name_that_does_not_exist_is_told_with_what_to_do(used, code, name, hint
     assert hint in error
 
 
+@pytest.mark.parametrize(
+    "typed", [("events", "list"), ("events", "show", "0"), ("events", "verify"), ("list",), ("dead-letters",)]
+)
+def test_component_that_does_not_exist_is_told_where_nothing_runs(tool, typed):
+    ended = tool(*typed, env={"MICROLITH_COMPONENT": "autz"})
+
+    error = " ".join(ended.err.split())
+    assert (ended.code, ended.out) == (1, "")
+    assert "There is no component 'autz' to run. hint Did you mean 'auth'?" in error
+    assert "does not import" not in error
+
+
+def test_events_of_a_component_that_is_gone_are_read_and_said_to_be_of_none(tool):
+    here = tool.folder / ".microlith"
+    assert tool(*LOGIN, "--wait", "GreetedEvent").code == 0
+    (here / "gone").mkdir()
+    (here / "events.db").rename(here / "gone" / "events.db")
+
+    ended = tool("events", "list", env={"MICROLITH_COMPONENT": "gone"})
+
+    assert (ended.code, len(ended.out.splitlines())) == (0, 2)
+    assert "there is no such component any more, so no payload can be masked and shown: gone" in ended.err
+
+
 @pytest.mark.parametrize("command", ["list", "graph"])
 def test_component_that_does_not_exist_is_told_to_machines_too(used, command):
     ended = used(command, "autz", "--json")
