@@ -80,7 +80,9 @@ def _sqlite(url: str, path: str, options: dict[str, str], types: MessageTypes, r
         raise StoreUrlError(url, "the path is missing")
     durability = options.pop("durability", "durable")
     if options:
-        raise StoreUrlError(url, f"the option {next(iter(options))!r} is not known")
+        name = next(iter(options))
+        close = nearest(name, ["durability"])
+        raise StoreUrlError(url, f"the option {name!r} is not known", hint=f"Did you mean {close!r}?" if close else "")
     if durability == "durable":
         return SQLiteEventStore(root / path, types)
     if durability == "fast":
@@ -114,4 +116,4 @@ def postgres_place(url: str) -> "Place":
     try:
         return Place.of(url)
     except PlaceError as error:
-        raise StoreUrlError(url, str(error)) from None
+        raise StoreUrlError(url, str(error), hint=error.hint) from None

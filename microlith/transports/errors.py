@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from microlith.errors import MicrolithError
+from microlith.errors import MicrolithError, nearest
 from microlith.urls import masked
 
 
@@ -17,6 +17,18 @@ class TransportUrlError(TransportError):
         super().__init__(
             f"{masked(repr(url))} is not the url of a transport: {problem}.",
             hint=hint or 'Write "memory:", "rabbitmq://user@host/vhost" or "kafka://host:9092".',
+        )
+
+
+class UnknownOptionError(TransportUrlError):
+    """The url of a transport has an option that there is not."""
+
+    def __init__(self, url: str, name: str, known: Sequence[str]) -> None:
+        close = nearest(name, known)
+        super().__init__(
+            url,
+            f"the option {name!r} is not known",
+            hint=f"Did you mean {close!r}?" if close else f"Known are {', '.join(known)}.",
         )
 
 

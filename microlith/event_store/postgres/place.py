@@ -14,7 +14,9 @@ from urllib.parse import parse_qsl, quote
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Conninfo
 
+from microlith.errors import nearest
 from microlith.event_store.database.writer import Durability
 from microlith.urls import masked
 
@@ -22,8 +24,29 @@ DEFAULT_SCHEMA = "microlith"
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,50}")
 
 
+_OPTIONS = ("schema", "durability", "standby")
+
+
 class PlaceError(ValueError):
-    """A url that names no place; the text says why, without the url."""
+    """A url that names no place; the text says why, without the url.
+
+    Attributes:
+        hint: What to do about it, where that is known.
+    """
+
+    def __init__(self, problem: str, *, hint: str = "") -> None:
+        super().__init__(problem)
+        self.hint = hint
+
+
+def _refused(query: str, reason: str) -> PlaceError:
+    """Say what libpq holds against a url: an option that nobody knows, or something else."""
+    known = {*_OPTIONS, *(one.keyword.decode() for one in Conninfo.get_defaults())}
+    for name, _ in parse_qsl(query, keep_blank_values=True):
+        if name not in known and name.isidentifier():  # else it may be a part of a password
+            close = nearest(name, known)
+            return PlaceError(f"the option {name!r} is not known", hint=f"Did you mean {close!r}?" if close else "")
+    return PlaceError(" ".join(reason.split()))
 
 
 class Place(NamedTuple):
@@ -70,7 +93,7 @@ class Place(NamedTuple):
         try:
             conninfo_to_dict(rest)
         except ProgrammingError as error:
-            raise PlaceError(" ".join(str(error).split())) from None
+            raise _refused(query, str(error)) from None
         if durability not in ("durable", "fast"):
             raise PlaceError(f"the durability {durability!r} is not known")
         if standby not in ("yes", "no"):

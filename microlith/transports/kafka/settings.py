@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from microlith.errors import nearest
-from microlith.transports.errors import TransportUrlError
+from microlith.transports.errors import TransportUrlError, UnknownOptionError
 
 DEFAULT_PORT = 9092
 PARTITIONS = 8
@@ -109,12 +108,7 @@ def _options(url: str, query: str) -> dict[str, str]:
     options = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in _OPTIONS:
-            close = nearest(name, _OPTIONS)
-            raise TransportUrlError(
-                url,
-                f"the option {name!r} is not known",
-                hint=f"Did you mean {close!r}?" if close else f"Known are {', '.join(_OPTIONS)}.",
-            )
+            raise UnknownOptionError(url, name, _OPTIONS)
         if not value:
             raise TransportUrlError(url, f"the option {name!r} has no value")
         options[name] = value

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from microlith.transports.errors import TransportUrlError
+from microlith.transports.errors import TransportUrlError, UnknownOptionError
 
 HEARTBEAT = 10
 """Seconds, unless the url says otherwise: RabbitMQ's own advice is 5 to 20."""
@@ -66,7 +66,7 @@ def place_of(url: str) -> Place:
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     for name in options:
         if name not in _OPTIONS:
-            raise TransportUrlError(url, f"the option {name!r} is not known")
+            raise UnknownOptionError(url, name, _OPTIONS)
     secured = parts.scheme == "rabbitmqs"
     files = {name: options[name] for name in _OPTIONS[1:] if name in options}
     if files and not secured:

@@ -39,8 +39,12 @@ def test_url_means_a_store(tmp_path, url, kind, durability):
         ("sqlite:", "sqlite:PATH"),
         ("sqlite:events.db?speed=fast", "sqlite:PATH"),
         ("sqlite:events.db?durability=none", "sqlite:PATH"),
+        ("sqlite:events.db?durabilty=fast", "Did you mean 'durability'?"),
         ("postgres://host/db", "Did you mean 'postgresql:'?"),
         ("postgresql://host/db?schema=A", "postgresql://HOST/DATABASE"),
+        ("postgresql://host/db?schemma=a", "Did you mean 'schema'?"),
+        ("postgresql://host/db?sslmod=require", "Did you mean 'sslmode'?"),
+        ("postgresql://host/db?colour=red", "postgresql://HOST/DATABASE"),
     ],
 )
 def test_url_that_means_nothing_is_refused_with_a_hint(tmp_path, url, says):

@@ -25,6 +25,21 @@ def test_url_says_where_the_broker_is(url, amqp, shown):
 
 
 @pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("rabbitmq://host/?hartbeat=5", "Did you mean 'heartbeat'?"),
+        ("rabbitmqs://host/?ca_file=ca.pem", "Did you mean 'cafile'?"),
+        ("rabbitmq://host/?xyzzy=5", "Known are heartbeat, "),
+    ],
+)
+def test_option_that_there_is_not_is_told_with_the_one_that_was_meant(url, hint):
+    with pytest.raises(TransportUrlError) as refused:
+        make_transport(url)
+
+    assert refused.value.hint.startswith(hint)
+
+
+@pytest.mark.parametrize(
     ("url", "problem"),
     [
         ("rabbitmq:", "the host is missing"),
