@@ -135,7 +135,7 @@ class LiveTracer:
             raise self._broken
 
     def _take(self, fact: Fact) -> None:
-        if self._named and _is_echo(fact):
+        if self._is_told(fact):
             return
         self._remember(fact)
         if self._summary is None:
@@ -150,6 +150,14 @@ class LiveTracer:
             self._sum_up()
         if self._summary is not None and self._summary.add(fact):
             self._write(*self._row(fact))
+
+    def _is_told(self, fact: Fact) -> bool:
+        """Whether this is a message that went over a broker and has come, and there is no more to say of it than there was."""
+        if "origin" not in fact or "bus" not in fact:
+            return False
+        if not self._named:  # by this process, if it was: what others have sent is told here when it comes
+            return id_of(fact) in self._depths
+        return fact["origin"] == fact.get("process") or not (fact.get("handlers") or fact.get("projections"))
 
     def _sum_up(self) -> None:
         """Count for a second from now on."""
@@ -265,14 +273,6 @@ class LiveTracer:
         data = fact.get("data")
         away = name == "broker" and isinstance(data, dict) and not data.get("connected")
         return [(f"{mark} {name}", "warning" if name == "dropped" or away else "bold"), (f"  {said}", "")], ""
-
-
-def _is_echo(fact: Fact) -> bool:
-    """Whether the process that a message came from has told of it already, and there is no more to say of it here."""
-    origin = fact.get("origin")
-    return origin is not None and (
-        origin == fact.get("process") or not (fact.get("handlers") or fact.get("projections"))
-    )
 
 
 class _Summary:

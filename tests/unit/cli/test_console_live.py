@@ -129,6 +129,37 @@ def test_event_that_a_projection_takes_is_not_called_unhandled(tracer, stream):
     assert line.endswith("#0 (1 projection)")
 
 
+def over_a_broker(origin):
+    """A command on its way out, and the same as it came."""
+    story = Story()
+    message = story.message("Ping", handlers=2)
+    story.handled(message, "outbox.a.ping", took=2)
+    out, in_again = list(story.facts), {**story.facts[0], "origin": origin, "handlers": 1}
+    story.handled(message, "a.ping", at=3)
+    return out, [in_again, story.facts[-1]]
+
+
+def test_message_that_comes_back_over_a_broker_is_one_line_with_its_way_out_and_in_below(tracer, stream):
+    out, came = over_a_broker("shop")
+
+    tracer.facts([*out, *came])
+
+    assert [line.split(maxsplit=2)[2] for line in stream.getvalue().splitlines()] == [
+        "► Ping",
+        "│ ✓ outbox.a.ping  2.0 ms",
+        "│ ✓ a.ping  1.0 ms",
+    ]
+
+
+@pytest.mark.parametrize("origin", ["shop", "gateway"])
+def test_message_that_was_not_seen_on_its_way_out_is_shown_when_it_comes(tracer, stream, origin):
+    _, came = over_a_broker(origin)
+
+    tracer.facts(came)
+
+    assert f"► Ping  from {origin}\n" in stream.getvalue()
+
+
 def test_long_wait_in_the_queue_is_pointed_out(tracer, stream):
     story = Story()
     message = story.message("Ping")
@@ -219,6 +250,16 @@ class TestFlood:
         tracer.tick()
 
         assert "dropped 24" in stream.getvalue().splitlines()[-1]
+
+    def test_message_that_comes_back_over_a_broker_is_counted_once(self, tracer, stream):
+        tracer.facts(self.flood())
+        tracer.tick()
+        out, came = over_a_broker("shop")
+
+        tracer.facts([*out, *came])
+        tracer.tick()
+
+        assert "3 facts/s  ✓ 2  ► Ping 1  slowest" in stream.getvalue().splitlines()[-1]
 
     def test_reload_is_never_summed_up(self, tracer, stream):
         tracer.facts([*self.flood(), NOTICES[0]])
