@@ -1,6 +1,7 @@
 """Exporting: the files that run an application somewhere else, as its configuration stands.
 
-One process for each component when the buses are carried by brokers; one for all of them when they are in memory. Urls
+One process for each component when the buses are carried by brokers; one for all of them when they are in memory. Two of each
+where they share a store, and as many as are wanted. Urls
 name the broker of the place they are for, and never a secret: that comes from the environment.
 
 Makes texts; writes nothing.
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 from microlith_cli.config import Config
 from microlith_cli.errors import UsageError
 from microlith_cli.scaffolding.rendering import render
+from microlith_cli.sharing import shares_store
 
 Target = Literal["compose", "systemd", "kubernetes"]
 TARGETS: tuple[Target, ...] = ("compose", "systemd", "kubernetes")
@@ -68,6 +70,7 @@ def export(target: Target, app: str, components: Iterable[str], config: Config, 
     processes = [Process(_unit(each), each) for each in components] if carried else [Process(name, "")]
     schemes = list(dict.fromkeys(_scheme(url) for url in urls.values()))
     values: dict[str, object] = {
+        "shared": shares_store(config),
         "app": name,
         "story": "one process for each component" if carried else "all components in one process",
         "context": os.path.relpath(".", folder) if folder else ".",

@@ -17,8 +17,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from microlith.errors import HandlerFailedError, MicrolithError
+from microlith_cli.control.claiming import claim
 from microlith_cli.errors import NothingRunsError
 from microlith_cli.project import Project, load_app
+from microlith_cli.sharing import shares_store
 from microlith_cli.supervisor.spans import add_spans
 from microlith_cli.supervisor.worker import Worker
 
@@ -40,6 +42,7 @@ class LocalSession:
     Raises:
         AppLoadError: It does not import.
         MicrolithError: It does not start.
+        TooManyProcessesError: Its store is shared, by as many as may.
     """
 
     mode = "once"
@@ -48,6 +51,10 @@ class LocalSession:
         os.chdir(project.root)  # as under `run`: relative paths mean the same
         self._last = 0
         self._log = _Log(say)
+        # Beside others that share the store it needs a trace log of its own; otherwise the store says that they run.
+        self._lock: int | None = None
+        if shares_store(project.config):
+            project, self._lock = claim(project)
         app = load_app(project)
         app.sends_scheduled = sends_scheduled
         self._spans = add_spans(app, project)
@@ -131,6 +138,8 @@ class LocalSession:
     def _end(self, runner: asyncio.Runner) -> None:
         self._runner = None
         runner.close()
+        if self._lock is not None:
+            os.close(self._lock)
         logging.getLogger("microlith").removeHandler(self._log)
 
     def _replies(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:

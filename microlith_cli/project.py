@@ -13,11 +13,12 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from microlith_cli import sharing
 from microlith_cli.config import Config, read_config, read_toml
 from microlith_cli.errors import AppLoadError, ConfigError, NoProjectError, nearest
 
@@ -40,10 +41,12 @@ class Project:
     Attributes:
         root: The folder of its pyproject.toml, absolute.
         config: Its settings.
+        number: Which of several processes that share a store is meant; 1 for the first, and where there is one.
     """
 
     root: Path
     config: Config
+    number: int = 1
 
     @property
     def state(self) -> Path:
@@ -54,18 +57,49 @@ class Project:
         Raises:
             ConfigError: That variable holds what is no name of a component.
         """
+        return sharing.folder_of(self._first, self.number, whole=not meant())
+
+    @property
+    def _first(self) -> Path:
+        """The folder of the first of several processes that share a store, and of the only one."""
         names = meant()
         for name in names:
             if not name.isidentifier():
                 raise ConfigError(f"{name!r} is no name of a component.", hint="It is set by MICROLITH_COMPONENT.")
-        return self.root / STATE / "_".join(sorted(names)) if names else self.root / STATE
+        return self.root / STATE / "_".join(sorted(names))
+
+    def numbered(self, number: int) -> Self:
+        """The same project, for another one of the processes that share its store."""
+        return replace(self, number=number)
 
     @property
     def parts(self) -> list[str]:
-        """The processes of some of its components that run or ran, by the names of their folders; none where one is meant."""
+        """The processes of some of its components that run or ran, by the names of their folders; none where one is meant.
+
+        Those that share a store are named once.
+        """
         if meant():
             return []
-        return sorted({path.parent.name for file in (_TRACE, _LOCK) for path in self.state.glob(f"*/{file}")})
+        names = {path.parent.name for file in (_TRACE, _LOCK) for path in self._first.glob(f"*/{file}")}
+        return sorted({sharing.base_of(name) for name in names if not sharing.is_number(name)})
+
+    def places(self, part: str = "") -> dict[str, Path]:
+        """The folders of the processes that run or ran what is meant, or one of the `parts`, by what each is called.
+
+        One process, but for those that share a store: "stock", "stock.2"; of the whole application "shop", "shop.2".
+        """
+        first = self._first / part
+        found = sharing.folders_of(first, whole=not (part or meant()))
+        return {sharing.numbered(part or self._named, number): path for number, path in found.items()}
+
+    @property
+    def process(self) -> str:
+        """What the process that is meant is called, as in `places`."""
+        return sharing.numbered(self._named, self.number)
+
+    @property
+    def _named(self) -> str:
+        return self._first.name if meant() else self.name.replace(".", "-")
 
     @property
     def ran_whole(self) -> bool:
@@ -74,8 +108,8 @@ class Project:
 
     @property
     def traces(self) -> list[Path]:
-        """The folders of the trace logs that tell of what is meant: its own, and of the whole those of its components, too."""
-        return [self.state, *(self.state / name for name in self.parts)]
+        """The folders of the trace logs that tell of what is meant: those of its processes, and of the whole those of its components, too."""
+        return [path for name in ("", *self.parts) for path in self.places(name).values()]
 
     @property
     def app(self) -> str:

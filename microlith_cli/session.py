@@ -16,6 +16,7 @@ from microlith_cli.control.address import POINTER, SOCKET
 from microlith_cli.control.client import RemoteSession, attach
 from microlith_cli.errors import ConnectionLostError, NothingRunsError, RefusedError, UnknownNameError, UsageError
 from microlith_cli.project import Project, load_app, meant
+from microlith_cli.sharing import base_of, is_number, shares_store
 
 if TYPE_CHECKING:
     from microlith_cli.several import Several
@@ -112,16 +113,17 @@ def connect(project: Project) -> "RemoteSession | Several | None":
         NothingRunsError: What runs does not answer.
         UnsafeDirectoryError: A folder of it is not this user's alone.
     """
-    attached = attach(project.state)
-    if attached is not None or meant():
-        return attached
-    parts = connect_parts(project)
-    if len(parts) < 2:
-        return next(iter(parts.values()), None)
-    # Imports something of the runtime; where one process runs, nothing needs it.
+    find: Callable[[Project, Collection[str]], dict[str, RemoteSession]] = connect_sharing
+    found = find(project, ())
+    if not found and not meant():
+        find = connect_parts
+        found = find(project, ())
+    if not found or (len(found) == 1 and not shares_store(project.config)):
+        return next(iter(found.values()), None)
+    # Imports something of the runtime; where one process runs, and no other may come, nothing needs it.
     from microlith_cli.several import Several  # noqa: PLC0415
 
-    return Several(parts, lambda known: connect_parts(project, known))
+    return Several(found, lambda known: find(project, known))
 
 
 def _check_that_one_may_run(project: Project) -> None:
@@ -141,13 +143,60 @@ def _check_that_one_may_run(project: Project) -> None:
 def connect_parts(project: Project, but: Collection[str] = ()) -> dict[str, RemoteSession]:
     """Connect to the processes that run some of the components, but for some; by their names."""
     names = {path.parent.name for file in (SOCKET, POINTER) for path in project.state.glob(f"*/{file}")}
-    found = {name: attach(project.state / name) for name in sorted(names.difference(but))}
-    return {name: session for name, session in found.items() if session is not None}
+    parts = sorted({base_of(name) for name in names if not is_number(name)})
+    return {name: session for part in parts for name, session in connect_sharing(project, but, part).items()}
+
+
+def connect_sharing(project: Project, but: Collection[str] = (), part: str = "") -> dict[str, RemoteSession]:
+    """Connect to the process of what is meant, or of some components, or to all such that share a store; by their names.
+
+    Raises:
+        NothingRunsError: What runs does not answer; of those that share a store, none does.
+    """
+    found: dict[str, RemoteSession] = {}
+    silent: NothingRunsError | None = None
+    for name, folder in project.places(part).items():
+        try:
+            session = None if name in but else attach(folder)
+        except NothingRunsError as error:
+            silent = error
+        else:
+            found |= {} if session is None else {name: session}
+    if silent is not None and not found:
+        raise silent
+    return found
+
+
+def connect_leading(project: Project, part: str = "") -> RemoteSession | None:
+    """Connect to the process of what is meant, or of some components; of those that share a store, to the one that leads.
+
+    Any of them where none leads just now; None where none runs.
+    """
+    found = connect_sharing(project, part=part)
+    chosen = next((name for name, session in found.items() if session.hello.get("leads", True)), next(iter(found), ""))
+    for name, session in found.items():
+        if name != chosen:
+            session.close()
+    return found.get(chosen)
+
+
+def sharers(project: Project) -> list[Mapping[str, Any]]:
+    """What each process that runs, of those that share a store, says of itself; none where no store is shared."""
+    if not shares_store(project.config):
+        return []
+    found = connect_sharing(project) or connect_parts(project)
+    for session in found.values():
+        session.close()
+    return [session.hello for session in found.values()]
 
 
 def processes_of(session: LogSession) -> list[str]:
-    """Name the processes that answer, where there are several; what each keeps is asked with its name as `process`."""
-    return list(getattr(session, "processes", ()))
+    """Name the processes that answer, where there are several; what each keeps is asked with its name as `process`.
+
+    Those that share a store keep it together, and have one name.
+    """
+    names: list[str] = list(getattr(session, "processes", ()))
+    return names if len(names) > 1 else []
 
 
 def open_log(project: Project, *, say: Callable[[str], None]) -> LogSession:

@@ -1,7 +1,8 @@
 """Several processes of one application, as one to ask.
 
 A message goes to the process of the component that takes it. What happens is told by all, and put in order. What one process
-keeps for itself, such as its dead letters, is asked of that one: by its name in `process`.
+keeps for itself, such as its dead letters, is asked of that one: by its name in `process`. Of those that share a store, "stock" and
+"stock.2", the one that leads is asked, under the name "stock".
 
 Needs the standard library only; asks over sockets.
 """
@@ -18,6 +19,7 @@ from microlith.ids import new_id
 from microlith.tracing.merging import told_at
 from microlith_cli.control.client import RemoteSession
 from microlith_cli.errors import ConnectionLostError, NoAnswerError, UsageError
+from microlith_cli.sharing import base_of
 
 Reply = dict[str, Any]
 Parts = Mapping[str, RemoteSession]
@@ -58,8 +60,8 @@ class Several:
 
     @property
     def processes(self) -> list[str]:
-        """The names of the processes."""
-        return list(self._parts)
+        """The names of the processes; those that share a store have one."""
+        return list(dict.fromkeys(map(base_of, self._parts)))
 
     def request(self, request: Mapping[str, Any], *, patience: float | None = None) -> Iterator[Reply]:
         """Ask, and yield every reply as it comes; the last has `end`.
@@ -78,10 +80,12 @@ class Several:
                 return self._follow(request)
             case "describe" | "list":
                 return self._first.request(request, patience=patience)
+            case _ if len(names := self.processes) < 2:
+                return self._first.request(request, patience=patience)
             case _:
                 raise UsageError(
-                    f"Each process keeps its own; which is meant: {', '.join(self._parts)}?",
-                    hint=f"Say it with MICROLITH_COMPONENT, such as MICROLITH_COMPONENT={next(iter(self._parts))}.",
+                    f"Each process keeps its own; which is meant: {', '.join(names)}?",
+                    hint=f"Say it with MICROLITH_COMPONENT, such as MICROLITH_COMPONENT={names[0]}.",
                 )
 
     def requests(
@@ -126,12 +130,14 @@ class Several:
     def _first(self) -> RemoteSession:
         if not self._parts:
             raise ConnectionLostError
-        return next(iter(self._parts.values()))
+        return self._part(base_of(next(iter(self._parts))))
 
     def _part(self, name: str) -> RemoteSession:
-        if name not in self._parts:
+        """Find a process by its name: of those that share a store, the one that leads."""
+        found = leading({each: part for each, part in self._parts.items() if base_of(each) == name})
+        if found is None:
             raise ConnectionLostError
-        return self._parts[name]
+        return found
 
     def _taking(self, request: Mapping[str, Any]) -> RemoteSession:
         """Find the process of the component that takes a message; any, where that does not run here."""
@@ -140,7 +146,8 @@ class Several:
             for reply in self._first.request({"verb": "describe", "type": name}, patience=_ANSWER_SECONDS):
                 self._learn(reply.get("message"))
         taker = _taker(self._messages.get(name, {}))
-        return next((part for part in self._parts.values() if taker in part.hello.get("components", ())), self._first)
+        takes = {each: part for each, part in self._parts.items() if taker in part.hello.get("components", ())}
+        return leading(takes) or self._first
 
     def _learn_all(self) -> None:
         """Learn of every message beforehand: while several answers come, nothing else can be asked."""
@@ -247,9 +254,15 @@ class Several:
         except (OSError, ValueError) as error:  # closed meanwhile, by another thread
             self._parts = {name: part for name, part in self._parts.items() if part.fileno() >= 0}
             raise ConnectionLostError from error
-        if "fact" in reply:
-            reply["fact"].setdefault("process", name)
+        if "fact" in reply and (len(self.processes) > 1 or "correlationid" not in reply["fact"]):
+            reply["fact"].setdefault("process", name)  # a message says so itself, but for one of the whole application
         return part, reply
+
+
+def leading(parts: Parts) -> RemoteSession | None:
+    """Choose among processes that share a store: the one that leads, or else the first; None among none."""
+    leads = (part for part in parts.values() if part.hello.get("leads", True))
+    return next(leads, next(iter(parts.values()), None))
 
 
 def _taker(entry: Mapping[str, Any]) -> str:

@@ -11,10 +11,9 @@ import typer
 from microlith_cli.console import plain
 from microlith_cli.console.ink import plural
 from microlith_cli.console.progress import show_progress
-from microlith_cli.control.address import SOCKET
 from microlith_cli.control.client import attach
 from microlith_cli.diagnosis.examining import examine
-from microlith_cli.diagnosis.findings import Finding
+from microlith_cli.diagnosis.findings import Finding, standing
 from microlith_cli.errors import DONE, SAID_NO, NothingRunsError
 from microlith_cli.project import find_project
 from microlith_cli.session import only_reply
@@ -47,17 +46,18 @@ def _tell_alive(*, as_json: bool) -> int:
     """Ask what runs for this project, whole or in components; meant for health checks, so it imports nothing of it."""
     project = find_project()
     answered = 0
-    for folder in (project.state, *sorted(path.parent for path in project.state.glob(f"*/{SOCKET}"))):
+    for folder in project.traces:  # where there is none of what runs, nothing runs
         session = attach(folder)
         if session is None:
             continue
         with session:
             status = only_reply(session, {"verb": "status"})["status"]
         answered += 1
+        shared = {name: status[name] for name in ("process", "leads")} if status.get("shared") else {}
         if as_json:
-            plain.out_json({"item": "process", "app": status["app"], "components": status["components"]})
+            plain.out_json({"item": "process", "app": status["app"], "components": status["components"], **shared})
         else:
-            plain.out(plain.escape(f"{status['app']} runs: {', '.join(status['components'])}"))
+            plain.out(plain.escape(f"{status['app']} runs: {', '.join(status['components'])}{standing(status)}"))
     if not answered:
         raise NothingRunsError(f"No microlith of {project.name} is running.")
     return DONE

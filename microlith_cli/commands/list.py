@@ -15,7 +15,7 @@ from microlith_cli.console.ink import Ink, cells
 from microlith_cli.diagnosis.standings import UNKNOWN, read_standings, told
 from microlith_cli.errors import DONE, SAID_NO
 from microlith_cli.project import find_project
-from microlith_cli.session import component_named, read_catalog
+from microlith_cli.session import component_named, read_catalog, sharers
 
 KINDS = ("command", "event", "query", "response")
 SECTIONS = ("components", "messages", "handlers", "processes", "projections")
@@ -47,6 +47,8 @@ def command(
     }
     if not asked["processes"] and not shown.get("processes"):
         shown.pop("processes", None)  # most applications have none
+    if shown.get("components") and (hellos := sharers(project)):
+        shown["components"] = [{**row, "processes": _sharers(row, hellos)} for row in shown["components"]]
     if shown.get("projections"):
         standings = read_standings(project)
         shown["projections"] = [{**row, **standings.get(row["name"], UNKNOWN)} for row in shown["projections"]]
@@ -68,6 +70,15 @@ def _rows(catalog: Row, section: str) -> Sequence[Row]:
     return sorted(rows, key=lambda row: str(row["name"]))
 
 
+def _sharers(row: Row, hellos: Sequence[Row]) -> list[Row]:
+    """The processes that share a component's store; those of the whole application run every component."""
+    return [
+        {"name": hello["process"], "leads": hello["leads"]}
+        for hello in hellos
+        if row["name"] in (hello["components"] or [row["name"]])
+    ]
+
+
 def _owner(row: Row) -> str:
     """The component a row belongs to: said, or the first part of its name."""
     return str(row["component"] if "component" in row else row["name"]).partition(".")[0]
@@ -86,6 +97,11 @@ def _below_each_other(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     for head, row in zip(blocks.columns([row[:-2] or row[:1] for row in rows]), rows, strict=True):
         yield head
         yield from (f"    {cell}" for cell in row[-2:] if cell and len(row) > 2)
+
+
+def _component(row: Row) -> Sequence[str]:
+    processes = [f"{one['name']}{' leads' if one['leads'] else ''}" for one in row.get("processes", ())]
+    return (row["name"], f"shared by {', '.join(processes)}" if processes else "")
 
 
 def _message(row: Row) -> Sequence[str]:
@@ -117,7 +133,7 @@ def _place(row: Row, root: Path) -> str:
 
 
 _COLUMNS = {
-    "components": lambda row: (row["name"],),
+    "components": _component,
     "messages": _message,
     "handlers": _handler,
     "processes": _process,

@@ -14,11 +14,13 @@ import typer
 from microlith_cli.config import IN_PROCESS
 from microlith_cli.console import plain
 from microlith_cli.console.run_screens import JsonScreen, KeptScreen, LinesScreen
+from microlith_cli.control.claiming import claim
 from microlith_cli.control.client import runs_at
 from microlith_cli.control.server import LOCK
 from microlith_cli.errors import WRONG_USAGE, ConfigError, RunsElsewhereError, UsageError
 from microlith_cli.keeper import Keeper, find_components
 from microlith_cli.project import COMPONENT, STATE, Project, find_project, meant
+from microlith_cli.sharing import folders_of
 from microlith_cli.supervisor.interpreter import find_interpreter
 from microlith_cli.supervisor.running import Run
 
@@ -62,9 +64,12 @@ def command(
         return _run_all(project, python, reload=not no_reload, as_json=as_json, quiet=quiet)
     screen = KeptScreen() if kept else JsonScreen() if as_json else LinesScreen(quiet=quiet)
 
+    project, lock = claim(project)
+
     async def live() -> tuple[int, bool]:
         run = Run(
             project,
+            lock,
             python,
             screen,
             reload=not (no_reload or once),
@@ -92,8 +97,11 @@ def _forget(place: Path) -> None:
 def _refuse_beside_others(project: Project, *, every: bool) -> None:
     """Refuse to run a component here and in a process of all, too: each would take a part of what is for it, into two stores."""
     apart = every or bool(meant())
-    places = [project.root / STATE] if apart else [project.state / name for name in project.parts]
-    others = [place.name for place in places if runs_at(place)]
+    if apart:
+        places = {path.name: path for path in folders_of(project.root / STATE, whole=True).values()}
+    else:
+        places = {name: path for part in project.parts for name, path in project.places(part).items()}
+    others = [name for name, place in places.items() if runs_at(place)]
     if others:
         raise RunsElsewhereError(None if apart else others)
 

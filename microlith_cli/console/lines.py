@@ -55,6 +55,8 @@ def notice_words(fact: Fact) -> tuple[str, str]:
             said = error_words(error) if isinstance(error, dict) else _files(data)
         case "transport":
             name, said = "broker", _broker_words(data)
+        case "lead":
+            said = _lead_words(data)
         case "idle":
             said = _idle_words(data)
         case "scheduled":  # when it is due first: a terminal may have no room for the rest
@@ -115,6 +117,13 @@ def _broker_words(data: Fact) -> str:
     if data.get("connected"):
         return f"{broker} is back; what waited is sent"
     return f"{broker} is away: {one_line(data.get('reason', '?'))}; what is sent meanwhile waits"
+
+
+def _lead_words(data: Fact) -> str:
+    process = one_line(data.get("process", "?"))
+    if data.get("leads"):
+        return f"{process} leads the store from now on"
+    return f"{process} leads the store no more; it goes on handling commands and queries"
 
 
 def _idle_words(data: Fact) -> str:

@@ -176,7 +176,13 @@ def store_line(card: Fact) -> str:
     engine, _, version = str(card["engine"]).partition(" ")
     parts = tuple(int(part) for part in version.split(".") if part.isdigit())
     old = engine == "SQLite" and parts < _SAFE_SQLITE
-    return f"{said}; {engine} {version}{_OLD_SQLITE if old else ''}"
+    return f"{said}; {engine} {version}{_OLD_SQLITE if old else ''}{_shared(card)}"
+
+
+def _shared(card: Fact) -> str:
+    if not card.get("shared"):
+        return ""
+    return f"; shared, {'this process leads' if card.get('leads') else 'another process leads'}"
 
 
 def error_lines(error: Fact, meanwhile: str) -> Iterator[str]:

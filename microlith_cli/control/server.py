@@ -38,6 +38,7 @@ class ControlServer:
         handle: Takes a client and its request; it sends replies with the request's id, the last one with
             `"end": True`, then or later. It is cancelled when the client goes.
         on_fault: Is told of an exception that `handle` let out.
+        lock: The lock on the directory, as `take_lock` gave it; None: `start` takes it.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class ControlServer:
         verbs: Collection[str],
         handle: Handle,
         on_fault: Callable[[BaseException], None],
+        lock: int | None = None,
     ) -> None:
         self.directory = directory
         self.verbs = frozenset(verbs)
@@ -56,7 +58,7 @@ class ControlServer:
         self.clients: set[Client] = set()
         self._told = hello
         self._count = 0
-        self._lock: int | None = None
+        self._lock = lock
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -66,8 +68,9 @@ class ControlServer:
             AlreadyRunningError: Another process holds the lock; nothing was touched.
             UnsafeDirectoryError: The directory is not this user's alone, or cannot be made.
         """
-        address.make_private(self.directory)
-        self._lock = _lock(self.directory)
+        if self._lock is None:
+            address.make_private(self.directory)
+            self._lock = take_lock(self.directory)
         bound = address.bind(self.directory)
         self._server = await asyncio.get_running_loop().create_unix_server(self._welcome, sock=bound, backlog=AT_A_TIME)
 
@@ -136,8 +139,12 @@ class ControlServer:
         return Client(self, self._count)
 
 
-def _lock(directory: Path) -> int:
-    """Hold the project for as long as the descriptor is open; the kernel frees it when the process dies."""
+def take_lock(directory: Path) -> int:
+    """Hold the project for as long as the descriptor is open; the kernel frees it when the process dies.
+
+    Raises:
+        AlreadyRunningError: Another process holds it; nothing was touched.
+    """
     with address.opened(directory) as folder:
         descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=folder)
         os.fchmod(descriptor, 0o600)  # whatever the umask: the next run opens it again

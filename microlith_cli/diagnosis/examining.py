@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from microlith.serialization import MessageTypes
 
 Advance = Callable[[str, int, int], None]
+Asked = RemoteSession | NothingRunsError | None
+"""A process to ask, or why it does not answer, or that it does not run."""
 Snapshots = tuple[int, Sequence[str]]
 """How many there are, and what is wrong with which."""
 
@@ -85,45 +87,80 @@ def examine(*, verify: bool, advance: Advance) -> Iterator[Finding]:
     parts = project.parts
     whole = [""] if not parts or project.ran_whole else []
     of_brokers: set[Finding] = set()
-    for name in (*whole, *parts):
-        for finding in _process(project, name, verify=verify, advance=advance):
-            if finding.code not in brokers.CODES:
-                yield replace(finding, what=f"{name}: {finding.what}") if name else finding
-            elif finding not in of_brokers:  # no process has a broker of its own: what all see is told once
-                of_brokers.add(finding)
+    for part in (*whole, *parts):
+        for finding in _processes(project, part, verify=verify, advance=advance):
+            if finding not in of_brokers:  # no process has a broker of its own: what all see is told once
                 yield finding
+            if finding.code in brokers.CODES:
+                of_brokers.add(finding)
 
 
-def _process(project: Project, name: str, *, verify: bool, advance: Advance) -> Iterator[Finding]:
-    """Look at one process: that of the whole application, or by its name that of some components."""
-    state = project.state / name
-    if name:
+def _processes(project: Project, part: str, *, verify: bool, advance: Advance) -> Iterator[Finding]:
+    """Look at the process of the whole application, or of some components; of those that share a store, at each that runs."""
+    places = project.places(part)
+    first = next(iter(places))
+    found = {name: _attached(folder) for name, folder in places.items() if not part or _may_look(folder)}
+    there: Mapping[str, Asked] = {name: one for name, one in found.items() if one is not None} or {first: None}
+    asked = next((name for name, one in there.items() if _leads(one)), next(iter(there)))
+    for name, session in there.items():
+        looks = partial(_process, project, part, places[name], session, verify=verify, advance=advance)
+        for finding in looks(store=name == asked):
+            named = (part or len(there) > 1) and finding.code not in brokers.CODES
+            yield replace(finding, what=f"{name}: {finding.what}") if named else finding
+
+
+def _attached(folder: Path) -> Asked:
+    try:
+        return attach(folder)
+    except NothingRunsError as error:
+        return error
+
+
+def _may_look(folder: Path) -> bool:
+    """Whether a folder can be looked into; why not is a finding."""
+    return findings.directory(folder).level != "error"
+
+
+def _leads(session: Asked) -> bool:
+    return isinstance(session, RemoteSession) and bool(session.hello.get("leads", True))
+
+
+def _process(
+    project: Project,
+    part: str,
+    state: Path,
+    session: Asked,
+    *,
+    store: bool,
+    verify: bool,
+    advance: Advance,
+) -> Iterator[Finding]:
+    """Look at one process, that runs or not; and at the store, unless that is another's to tell of."""
+    if part:
         directory = findings.directory(state)
         if directory.level != "ok":
             yield directory
         if directory.level == "error":
             return
-    try:
-        session = attach(state)
-    except NothingRunsError as error:
-        yield Finding("ML004", "error", str(error), fix=error.hint)
-        session = None
-    else:
-        if session is None:
-            yield findings.nothing_runs(state)
-    if session is None:
-        yield from _at_rest(project, name, verify=verify, advance=advance)
-    else:
+    if isinstance(session, NothingRunsError):
+        yield Finding("ML004", "error", str(session), fix=session.hint)
+    elif session is None:
+        yield findings.nothing_runs(state)
+    if isinstance(session, RemoteSession):
         with session:
-            yield from _running(session, project, verify=verify, advance=advance)
+            yield from _running(session, project, store=store, verify=verify, advance=advance)
+    elif store:
+        yield from _at_rest(project, part, verify=verify, advance=advance)
     yield findings.trace_log(state)
 
 
-def _running(session: RemoteSession, project: Project, *, verify: bool, advance: Advance) -> Iterator[Finding]:
+def _running(
+    session: RemoteSession, project: Project, *, store: bool, verify: bool, advance: Advance
+) -> Iterator[Finding]:
     status = only_reply(session, {"verb": "status"})["status"]
     since = datetime.fromtimestamp(time.time() - float(status["running_s"])).astimezone().isoformat(" ", "seconds")
     what = f"runs as process {status['pid']} since {since}, generation {status['generation']}"
-    yield Finding("ML004", "ok", what)
+    yield Finding("ML004", "ok", f"{what}{findings.standing(status)}")
     trouble = status.get("error")
     if trouble:
         yield Finding(
@@ -135,6 +172,11 @@ def _running(session: RemoteSession, project: Project, *, verify: bool, advance:
     if status.get("imports"):
         yield findings.imports(status["imports"], project.root)
     yield from brokers.asked(session)
+    if store:
+        yield from _store(session, project, verify=verify, advance=advance)
+
+
+def _store(session: RemoteSession, project: Project, *, verify: bool, advance: Advance) -> Iterator[Finding]:
     try:
         store = only_reply(session, {"verb": "store"})["store"]
     except RefusedError as error:

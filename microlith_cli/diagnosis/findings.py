@@ -20,6 +20,7 @@ from microlith_cli.control import address
 from microlith_cli.errors import UnsafeDirectoryError
 from microlith_cli.places import shown
 from microlith_cli.project import STATE
+from microlith_cli.sharing import base_of
 
 Level = Literal["ok", "note", "warning", "error"]
 
@@ -105,9 +106,16 @@ def nothing_runs(state: Path) -> Finding:
     for name in (address.SOCKET, address.POINTER):
         if (state / name).exists():
             what = "nothing runs; the socket is left from a run that was killed, and the next one replaces it"
-            mend = "microlith run" if state.name == STATE else f"microlith run --component {state.name}"
+            mend = "microlith run" if state.name == STATE else f"microlith run --component {base_of(state.name)}"
             return Finding("ML004", "note", what, str(state / name), mend)
     return Finding("ML004", "ok", "nothing runs")
+
+
+def standing(status: Mapping[str, Any]) -> str:
+    """Say in a word how a process stands to those that share its store; nothing of one that has a store for itself."""
+    if not status.get("shared"):
+        return ""
+    return ", leads the store it shares" if status["leads"] else ", shares the store that another process leads"
 
 
 def store_path(url: str, root: Path) -> Path | None:

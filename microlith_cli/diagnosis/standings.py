@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from typing import Any
 
-from microlith_cli.control.client import RemoteSession, attach
+from microlith_cli.control.client import RemoteSession
 from microlith_cli.diagnosis.findings import in_a_line
 from microlith_cli.errors import RefusedError
 from microlith_cli.project import Project, load_app, meant
-from microlith_cli.session import only_reply
+from microlith_cli.session import connect_leading, only_reply
 
 Standing = Mapping[str, Any]
 
@@ -21,13 +21,13 @@ UNKNOWN: Standing = {"checkpoint": None, "behind": None, "seconds": None, "error
 
 def read_standings(project: Project) -> Mapping[str, Standing]:
     """Find where each projection stands, by name; those of which nothing is known are left out."""
-    attached = attach(project.state)
+    attached = connect_leading(project)
     names = project.parts if attached is None else []
     if not names:
         return _standings(project, "", attached)
     found: dict[str, Standing] = {}
     for name in names:
-        found |= _standings(project, name, attach(project.state / name))
+        found |= _standings(project, name, connect_leading(project, name))
     return found
 
 

@@ -47,6 +47,9 @@ class Desk:
             "pid": os.getpid(),
             "generation": supervisor.generation,
             "components": meant(),
+            "process": self._project.process,
+            "shared": supervisor.shared,
+            "leads": supervisor.leads,
         }
 
     async def handle(self, client: Client, request: Request) -> None:
@@ -79,6 +82,9 @@ class Desk:
         return {
             **supervisor.card,
             "project": str(self._project.root),
+            "process": self._project.process,
+            "shared": supervisor.shared,
+            "leads": supervisor.leads,
             "state": supervisor.state,
             "pid": os.getpid(),
             "worker_pid": supervisor.worker_pid,

@@ -5,6 +5,7 @@ from typing import Any
 
 from microlith import Microlith
 from microlith_cli.errors import DONE, UsageError
+from microlith_cli.supervisor.leading import check_leads
 
 Line = dict[str, Any]
 
@@ -15,6 +16,7 @@ async def erased(app: Microlith, request: Mapping[str, Any]) -> Line:
     """Erase subjects and say what was found; with `dry_run`, only say it.
 
     Raises:
+        NotLeadingError: Another process leads the store; nothing was erased.
         UnknownSubjectError: Nothing is stored for one of them; nothing was erased.
     """
     subjects = request.get("subjects")
@@ -24,6 +26,8 @@ async def erased(app: Microlith, request: Mapping[str, Any]) -> Line:
         or not all(isinstance(one, str) and one for one in subjects)
     ):
         raise UsageError(f"`subjects` is a list of names, at least one and at most {MOST_SUBJECTS}.")
+    if request.get("dry_run") is False:
+        check_leads(app.store, "erase subjects")
     found = await app.erase(*dict.fromkeys(subjects), dry_run=request.get("dry_run") is not False)
     shown: Line = {
         "subjects": list(found.subjects),

@@ -7,6 +7,7 @@ Requests and replies have the form of the control channel. Besides, each side te
     {"ready": {...}} or {"failed": ERROR}     {"tell": "serve", "generation": 3}
     {"serving": {...}} or {"failed": ERROR}   {"id": "7.1", "verb": ...}, {"tell": "cancel", "id": "7.1"}
     {"facts": [...]}, {"id": "7.1", ...}      {"tell": "stop", "drain": 10.0, "queues": true}
+    {"leads": true}
     {"stopped": {"abandoned": 0}}
 
 A reply {"id": ..., "again": true} means: this worker stops, ask its successor.

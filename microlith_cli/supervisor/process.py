@@ -107,9 +107,11 @@ class WorkerProcess:
         root: Path,
         on_line: Callable[[Line], None],
         showing: Showing,
+        number: int = 1,
     ) -> "WorkerProcess":
         """Start a worker with the project's interpreter, in the project's folder.
 
+        `number` says which it is of several processes that share a store.
         Whoever is cancelled meanwhile leaves no process behind.
         """
         loop = asyncio.get_running_loop()
@@ -126,6 +128,7 @@ class WorkerProcess:
                 "microlith_cli.supervisor.worker_main",
                 str(theirs.fileno()),
                 str(os.getpid()),
+                str(number),
                 cwd=root,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
                 stdin=asyncio.subprocess.DEVNULL,

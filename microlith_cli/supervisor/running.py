@@ -36,6 +36,7 @@ class Run:
 
     Args:
         project: Whose.
+        lock: The lock on its folder, as `claim` gave it; it is given back at the end.
         python: The interpreter for the worker.
         screen: Where to show what happens.
         reload: Whether a save brings the new code into service.
@@ -51,6 +52,7 @@ class Run:
     def __init__(
         self,
         project: Project,
+        lock: int,
         python: Path,
         screen: Screen,
         *,
@@ -61,7 +63,7 @@ class Run:
         kept: bool = False,
     ) -> None:
         self._project = project
-        self._screen = screen
+        self._lock = lock
         self._reload = reload
         self._ends_unread = ends_unread
         self._keyed = keyed
@@ -79,11 +81,15 @@ class Run:
         """Run to the end; returns the exit code.
 
         Raises:
-            AlreadyRunningError: The project runs already; nothing of it was touched.
-            UnsafeDirectoryError: The project's own folder is not this user's alone, or cannot be made.
+            UnsafeDirectoryError: The project's own folder is not this user's alone.
         """
         server = ControlServer(
-            self._project.state, hello=self._desk.hello, verbs=VERBS, handle=self._desk.handle, on_fault=_report
+            self._project.state,
+            hello=self._desk.hello,
+            verbs=VERBS,
+            handle=self._desk.handle,
+            on_fault=_report,
+            lock=self._lock,
         )
         try:
             with Signals(self._ask_to_stop, self._insist):

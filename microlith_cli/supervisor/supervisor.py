@@ -17,6 +17,7 @@ from typing import Any
 from microlith_cli.control.address import SOCKET
 from microlith_cli.errors import NOT_REACHABLE, WRONG_USAGE
 from microlith_cli.project import Project
+from microlith_cli.sharing import shares_store
 from microlith_cli.supervisor.bytecode import forget_bytecode
 from microlith_cli.supervisor.facts import notice, saved_ms_ago, shown_paths
 from microlith_cli.supervisor.following import Followers
@@ -76,7 +77,7 @@ class Supervisor:
         self._project = project
         self._showing = showing
         self._mends = mends
-        self._workers = Workers(python, project.root, self._take, showing)
+        self._workers = Workers(python, project, self._take, showing)
         self._serving: WorkerProcess | None = None
         self._saved: set[Path] = set()
         self._saves = asyncio.Event()
@@ -97,6 +98,18 @@ class Supervisor:
     def worker_pid(self) -> int | None:
         """Process id of the worker that serves."""
         return None if self._serving is None else self._serving.pid
+
+    @property
+    def leads(self) -> bool:
+        """Whether the worker that serves leads the store that it shares; one that has a store for itself does."""
+        if not self.shared:
+            return True
+        return self._serving is not None and self._serving.alive and bool(self.card.get("leads"))
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may work on the store; as its settings say, until something serves."""
+        return bool(self.card.get("shared", shares_store(self._project.config)))
 
     def saved(self, files: set[Path]) -> None:
         """Files were saved: bring the new code into service."""
@@ -208,9 +221,11 @@ class Supervisor:
         if started is None:
             self._serving = None
             return False
-        self.card = started
+        before, self.card = self.card.get("leads"), started
         self.state, self.trouble = "serving", None
         self.forwarding.connect(worker)
+        if before not in {None, started["leads"]}:
+            self._tell_lead()
         return True
 
     async def _start(self, worker: WorkerProcess) -> Line | None:
@@ -284,12 +299,20 @@ class Supervisor:
     def _take(self, line: Line) -> None:
         if "facts" in line:
             self._happened(line["facts"])
+        elif "leads" in line:
+            self.card = {**self.card, "leads": line["leads"]}
+            self._tell_lead()
         else:
             self.forwarding.take(line)
 
     def _happened(self, facts: Sequence[Line]) -> None:
         self._showing.facts(facts)
         self.followers.show(facts)
+
+    def _tell_lead(self) -> None:
+        """Tell that this process leads the store that it shares, or leads it no more."""
+        said = {"process": self._project.process, "leads": self.card["leads"]}
+        self._happened([notice(self.card["app"], "lead", said)])
 
     def _take_saved(self) -> set[Path]:
         """What was saved since the last look. Compiled files of it are forgotten."""

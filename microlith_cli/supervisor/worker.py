@@ -19,7 +19,7 @@ from microlith.errors import ClosedError, MicrolithError, NotRunningError, WaitT
 from microlith.tracing.tracer import describe_error
 from microlith_cli.errors import DONE, SAID_NO, TIMED_OUT, WRONG_USAGE, ToolError, UnknownNameError, UsageError
 from microlith_cli.filtering import compile_filter
-from microlith_cli.supervisor import dead_letters, event_pages, examining, schedules
+from microlith_cli.supervisor import dead_letters, event_pages, examining, leading, schedules
 from microlith_cli.supervisor.dispatching import dispatch
 from microlith_cli.supervisor.erasing import erased
 from microlith_cli.supervisor.idling import idle
@@ -163,9 +163,15 @@ class Worker:
             "buses": self._app.connections().places,
             "durability": self._app.store.durability,
             "engine": self._app.store.engine,
+            "shared": leading.shares(self._app),
+            "leads": leading.leads(self._app.store),
             "spans": self._spans,
             **({"imports": self._imports} if self._imports else {}),
         }
+
+    async def watch_lead(self, last: bool, tell: Reply) -> None:
+        """Tell whenever this process takes the lead of its store, or loses it, as {"leads": ...}; until cancelled."""
+        await leading.watch(self._app, last, lambda leads: tell({"leads": leads}))
 
     def catalog(self) -> Line:
         """Describe the application, as `Microlith.catalog` does; made once."""
@@ -215,6 +221,7 @@ class Worker:
         for name in names:
             if name not in known:
                 raise UnknownNameError("projection", str(name), known, see="microlith list")
+        leading.check_leads(self._app.store, "build projections anew")
         rebuilt = []
         for name in dict.fromkeys(names):
             result = await self._app.rebuild(name, _Progress(name, reply))

@@ -1,6 +1,6 @@
 """The worker's process: imports the user's application, serves it, and ends with its supervisor.
 
-Started as `python -m microlith_cli.supervisor.worker_main DESCRIPTOR PARENT`; it does each step
+Started as `python -m microlith_cli.supervisor.worker_main DESCRIPTOR PARENT NUMBER`; it does each step
 (load, serve, stop) when the supervisor says so over the link. The user's code is imported while no
 event loop runs, as in any other program.
 
@@ -48,18 +48,18 @@ _TRACEBACK = 8_000
 
 def main() -> int:
     """Live one worker's life; returns the exit code."""
-    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
+    descriptor, parent, number = map(int, sys.argv[1:4])
     die_with(parent)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Whoever stops a whole group of processes stops the supervisor too, and that one lets us finish.
         # A handler, not SIG_IGN: programs that the user's code starts must not inherit deafness.
-        signal.signal(number, _leave_it_to_the_supervisor)
+        signal.signal(each, _leave_it_to_the_supervisor)
     with socket.socket(fileno=descriptor) as end:
         # Heavy; done ahead of time, so that a reload pays for the user's modules alone.
         import microlith.event_store.sqlite  # noqa: F401, PLC0415
         import microlith_cli.supervisor.worker  # noqa: F401, PLC0415
 
-        loaded = load(end)
+        loaded = load(end, number)
         return 1 if loaded is None else asyncio.run(_live(end, loaded))
 
 
@@ -83,8 +83,12 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-def load(end: socket.socket) -> "Loaded | None":
+def load(end: socket.socket, number: int = 1) -> "Loaded | None":
     """Wait to be told, then import and wire the user's code; says how that went.
+
+    Args:
+        end: The link to the supervisor.
+        number: Which this is of several processes that share a store.
 
     Returns:
         None when the application cannot be used or there is nobody to use it for.
@@ -99,7 +103,7 @@ def load(end: socket.socket) -> "Loaded | None":
     root = Path.cwd()
     began = time.monotonic()
     try:
-        project = find_project(root)
+        project = find_project(root).numbered(number)
         imports = ImportTimes(project.root)
         with imports.taken():
             app = load_app(project)
@@ -197,6 +201,7 @@ class _Life:
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._showing: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     async def live(self) -> int:
         """Do what the supervisor says until it is over; returns the exit code."""
@@ -231,7 +236,10 @@ class _Life:
             self._link.close()
             return
         self._showing = asyncio.create_task(self._show())
-        self._link.send({"serving": self._worker.card()})
+        card = self._worker.card()
+        self._link.send({"serving": card})
+        if card["shared"]:
+            self._watching = asyncio.create_task(self._worker.watch_lead(card["leads"], self._link.send))
         self._worker.write_catalog()
 
     async def _open(self, generation: int) -> None:
@@ -253,6 +261,8 @@ class _Life:
         """Finish what is under way, then tell how many messages were not finished."""
         if self._starting is not None:
             await asyncio.wait([self._starting], timeout=drain)
+        if self._watching is not None:
+            self._watching.cancel()
         abandoned = await self._worker.stop(drain, finish_queues=finish_queues)
         last = [task for task in (*self._requests.values(), self._showing) if task is not None]
         if last:  # they end by themselves now that the application has stopped

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from microlith_cli.project import Project
 from microlith_cli.supervisor.process import WorkerProcess
 from microlith_cli.supervisor.showing import Showing
 
@@ -20,14 +21,16 @@ class Workers:
 
     Args:
         python: The interpreter that runs them.
-        root: The project's folder, where they start.
+        project: Whose; they start in its folder.
         on_line: Gets every line that is no answer to a step: replies and facts.
         showing: Where each line goes that the user's code prints.
     """
 
-    def __init__(self, python: Path, root: Path, on_line: Callable[[dict[str, Any]], None], showing: Showing) -> None:
+    def __init__(
+        self, python: Path, project: Project, on_line: Callable[[dict[str, Any]], None], showing: Showing
+    ) -> None:
         self._python = python
-        self._root = root
+        self._project = project
         self._on_line = on_line
         self._showing = showing
         self._living: set[WorkerProcess] = set()
@@ -54,7 +57,9 @@ class Workers:
         await asyncio.gather(*(worker.end() for worker in list(self._living)))
 
     async def _spawn(self) -> WorkerProcess:
-        worker = await WorkerProcess.spawn(self._python, self._root, self._on_line, self._showing)
+        worker = await WorkerProcess.spawn(
+            self._python, self._project.root, self._on_line, self._showing, self._project.number
+        )
         self._living.add(worker)
         worker.ended.add_done_callback(lambda _: self._living.discard(worker))
         return worker

@@ -22,9 +22,10 @@ from microlith.event_store.protocol import EventStore
 from microlith.handlers.declared import HandlerSpec
 from microlith.messages import stored_names
 from microlith.places import store_beside
-from microlith_cli.control.client import attach
 from microlith_cli.errors import AlreadyRunningError, NothingRunsError, ToolError
 from microlith_cli.project import Project, load_app
+from microlith_cli.session import connect_leading
+from microlith_cli.supervisor.leading import check_leads
 from microlith_cli.transferring.parsing import ImportFileError, Reading
 
 Numbered = Iterator[tuple[int, EventCopy]]
@@ -92,8 +93,9 @@ def import_events(
         LogNotEmptyError: The log holds something else.
         AlreadyRunningError: The application runs.
         StoreLockedError: Another process owns the store.
+        NotLeadingError: Another process leads the store, which is shared.
     """
-    if (running := attach(project.state)) is not None:
+    if (running := connect_leading(project)) is not None:
         with running:
             raise AlreadyRunningError(project.name, f"process {running.hello.get('pid')}")
     os.chdir(project.root)  # as under `run`: relative paths mean the same
@@ -131,6 +133,7 @@ async def _import(app: Microlith, numbered: Numbered) -> Imported:
             yield copy
 
     try:
+        check_leads(store, "take in events")
         known, rest = await _continued(store, first, numbered)
         for spec in wiring.handlers:
             await _check_finished(store, spec)

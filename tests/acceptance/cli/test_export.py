@@ -24,6 +24,14 @@ def carried(tool):
     return tool
 
 
+@pytest.fixture
+def shared(carried):
+    """The same, with a store that processes of a component share."""
+    path = carried.folder / "pyproject.toml"
+    path.write_text(path.read_text("utf-8").replace("durability=fast", "durability=fast&shared=yes"), "utf-8")
+    return carried
+
+
 @pytest.mark.parametrize("target", ["compose", "systemd", "kubernetes"])
 def test_no_password_gets_into_a_file(carried, target):
     ended = carried("export", target)
@@ -63,6 +71,40 @@ def test_kubernetes_takes_secrets_from_a_secret(carried):
     assert "$(RABBITMQ_PASSWORD)@127.0.0.1" in given["MICROLITH_COMMAND_BUS"]["value"]
     assert list(given).index("RABBITMQ_PASSWORD") < list(given).index("MICROLITH_COMMAND_BUS")
     assert given["MICROLITH_COMPONENT"]["value"] == "auth"
+
+
+def test_component_that_owns_its_store_runs_once_and_keeps_its_folder(carried):
+    (stateful,) = [one for one in yaml.safe_load_all(carried("export", "kubernetes").out) if one]
+    service = yaml.safe_load(carried("export", "compose").out)["services"]["auth"]
+
+    assert (stateful["kind"], stateful["spec"]["replicas"]) == ("StatefulSet", 1)
+    assert "strategy" not in stateful["spec"]
+    assert stateful["spec"]["volumeClaimTemplates"][0]["metadata"]["name"] == "state"
+    assert ("deploy" in service, service["volumes"]) == (False, ["auth:/app/.microlith"])
+
+
+def test_processes_that_share_a_store_are_several_in_kubernetes_and_replaced_one_by_one(shared):
+    (deployment,) = [one for one in yaml.safe_load_all(shared("export", "kubernetes").out) if one]
+
+    spec, pod = deployment["spec"], deployment["spec"]["template"]["spec"]
+    assert (deployment["kind"], spec["replicas"]) == ("Deployment", 2)
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    assert not {"serviceName", "volumeClaimTemplates"} & set(spec)
+    assert spec["selector"]["matchLabels"] == spec["template"]["metadata"]["labels"]
+    assert [volume["name"] for volume in pod["volumes"]] == [pod["containers"][0]["volumeMounts"][0]["name"]]
+    assert "emptyDir" in pod["volumes"][0]
+    (url,) = [one["value"] for one in pod["containers"][0]["env"] if one["name"] == "MICROLITH_STORE_URL"]
+    assert url.endswith("shared=yes")
+
+
+def test_processes_that_share_a_store_are_several_in_compose_and_have_nothing_that_only_one_may_have(shared):
+    composed = yaml.safe_load(shared("export", "compose").out)
+
+    service = composed["services"]["auth"]
+    assert service["deploy"] == {"replicas": 2}
+    assert not {"container_name", "hostname", "ports", "volumes"} & set(service)
+    assert set(composed["volumes"]) == {"rabbitmq", "kafka", "postgres"}
+    assert "deploy" not in composed["services"]["rabbitmq"]
 
 
 def test_systemd_units_are_written_once_and_replaced_when_forced(carried):

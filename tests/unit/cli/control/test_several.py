@@ -19,6 +19,7 @@ from microlith_cli.errors import ConnectionLostError, UsageError
 from microlith_cli.project import Project
 from microlith_cli.session import connect, connect_parts
 from microlith_cli.several import Several
+from microlith_cli.sharing import base_of
 from tests.eventually import eventually
 from tests.unit.cli.control.channel import in_thread
 
@@ -32,14 +33,17 @@ MESSAGES = {
 class Process:
     """A process of one component, as far as its control channel goes."""
 
-    def __init__(self, state: Path, name: str) -> None:
+    def __init__(self, state: Path, name: str, *, leads: bool = True) -> None:
         self.name = name
+        component = base_of(name)
+        hello = {"app": "shop", "version": "0", "pid": os.getpid(), "generation": 1, "process": name, "leads": leads}
+        hello["components"] = [component] if component.isidentifier() else []
         self.asked: list[dict[str, Any]] = []
         self.following: list[tuple[Client, dict[str, Any]]] = []
         self.replies: list[dict[str, Any]] = [{"accepted": {}}, {"end": True, "exit": 0}]
         self.server = ControlServer(
             state / name,
-            hello=lambda: {"app": "shop", "version": "0", "pid": os.getpid(), "generation": 1, "components": [name]},
+            hello=lambda: hello,
             verbs={"dispatch", "describe", "list", "follow", "dead_letters", "events"},
             handle=self._handle,
             on_fault=lambda error: None,
