@@ -37,6 +37,8 @@ from collections.abc import Collection, Mapping, Sequence
 from difflib import SequenceMatcher, get_close_matches
 from typing import Any, NamedTuple
 
+from microlith.plurals import plural
+
 
 def text_of(error: BaseException | None) -> str:
     """Return the text of any error, also of one that cannot say it."""
@@ -167,7 +169,7 @@ class NoHandlerError(MicrolithError):
             return
         close = nearest(message_name, [name for name in handled if name != message_name])
         super().__init__(
-            f"No handler for {message_name!r}; {len(handled)} other message types have one.",
+            f"No handler for {message_name!r}; {plural(len(handled), 'other message type')} {'has' if len(handled) == 1 else 'have'} one.",
             hint=(f"Did you mean {close!r}? Otherwise decorate" if close else "Decorate")
             + f" a function with `@component.handles({message_name})`.",
         )

@@ -36,6 +36,12 @@ KINDS: dict[type, str] = {str: "string", bool: "boolean", int: "integer", float:
 Node = Mapping[str, Any]
 
 
+def measured(form: str, value: Any) -> str:
+    """Say what a value must meet, from a text with one place in it: "at least 1 item", "at least 2 items"."""
+    said = form.format(value)
+    return said.removesuffix("s") if value == 1 and form.endswith("s") else said
+
+
 class Field:
     """One field of a message, at any depth, as its schema describes it.
 
@@ -121,7 +127,7 @@ class Field:
     @property
     def constraints(self) -> tuple[str, ...]:
         """What a value must meet beside its type, such as "at least 1" or "at most 20 characters"."""
-        found = [form.format(node[key]) for node in self._all() for key, form in _CONSTRAINTS.items() if key in node]
+        found = [measured(form, node[key]) for node in self._all() for key, form in _CONSTRAINTS.items() if key in node]
         return tuple(dict.fromkeys(found))
 
     @property

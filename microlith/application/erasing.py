@@ -18,6 +18,7 @@ from microlith.errors import HandlerFailedError, MicrolithError, PayloadError, U
 from microlith.event_store.protocol import EventStore, RecordedEvent
 from microlith.event_store.schedule import FIRST
 from microlith.messages import Message
+from microlith.plurals import plural
 from microlith.privacy.keys import KeyRing
 from microlith.privacy.marking import MARK, Fields, personal_fields
 from microlith.projections import ExternalProjection
@@ -37,7 +38,11 @@ class UnknownSubjectError(MicrolithError):
     """
 
     def __init__(self, subject: str, plain: int) -> None:
-        in_clear = f" {plain} events hold fields about it in clear, from before these were marked." if plain else ""
+        in_clear = (
+            f" {plural(plain, 'event')} {'holds' if plain == 1 else 'hold'} fields about it in clear, from before these were marked."
+            if plain
+            else ""
+        )
         super().__init__(
             f"No personal field is stored for {subject!r}, or it was erased before. Nothing was erased.{in_clear}",
             hint="A subject is named exactly as in the field that the mark names.",

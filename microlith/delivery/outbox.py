@@ -23,6 +23,7 @@ from microlith.errors import CorruptionError, MicrolithError, StoreError
 from microlith.event_store.protocol import RecordedEvent, Settlement, Unit
 from microlith.handlers.declared import HandlerSpec
 from microlith.handlers.lanes import Completion, Lane, Slot
+from microlith.plurals import plural
 from microlith.transports import Address, Inbox, Parcel, ParcelRefusedError, Topic, Transport, TransportError
 from microlith.transports.cloud_events import Post, too_large
 
@@ -66,7 +67,7 @@ class Sender:
                 raise
             except TransportError as error:  # the broker is away, or what it needs is gone there: both can be mended
                 if not self.away:
-                    logger.warning("%d messages wait to be sent: %s", len(parcels), error)
+                    logger.warning("%s not sent yet: %s", plural(len(parcels), "message"), error)
                 self.away = True
                 await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
                 tries += 1

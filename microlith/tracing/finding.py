@@ -11,6 +11,7 @@ from pathlib import Path
 
 from microlith.errors import MicrolithError
 from microlith.ids import matches, short_id
+from microlith.plurals import plural
 from microlith.tracing.log import CURRENT, Fact, Logs, correlations, facts_holding, last_correlations
 
 _HANDLED = "microlith.handled"
@@ -29,7 +30,9 @@ class TraceNotFoundError(MicrolithError):
 
     def __init__(self, typed: str, logs: Logs, known: list[tuple[str, str]]) -> None:
         first, *others = [logs] if isinstance(logs, str | os.PathLike) else logs
-        where = f"{Path(first, CURRENT)}{f' and those of {len(others)} more processes' if others else ''}"
+        where = str(Path(first, CURRENT))
+        if others:
+            where += f" and those of {plural(len(others), 'more process')}"
         shorts = {short_id(identifier): root for identifier, root in known}
         self.nearest = get_close_matches(typed, shorts, n=3, cutoff=0.5)
         if not known:
@@ -43,7 +46,7 @@ class TraceNotFoundError(MicrolithError):
         hint = f"Nearest: {close}." if close else "`microlith trace` lists the newest correlations."
         if typed.startswith("@") and typed != "@failed":
             hint = "There are @last, @-2 for the one before it, and so on, and @failed."
-        super().__init__(f"Looked at the newest {len(known)} correlations in {where}: {what}.", hint=hint)
+        super().__init__(f"Looked at the newest {plural(len(known), 'correlation')} in {where}: {what}.", hint=hint)
 
 
 class AmbiguousTraceError(MicrolithError):

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from microlith.plurals import plural
+
 Fact = Mapping[str, Any]
 
 HANDLED = "microlith.handled"
@@ -134,7 +136,7 @@ def takers(fact: Fact) -> str:
     projections, origin = _whole(fact.get("projections")) or 0, _text(fact.get("origin"))
     told = [f"from {origin}"] if origin else []
     if projections:
-        told.append("1 projection" if projections == 1 else f"{projections} projections")
+        told.append(plural(projections, "projection"))
     elif not origin and kind_of(fact) == "event" and fact.get("handlers") == 0:
         told.append("no handler")
     return ", ".join(told)

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
+from microlith.plurals import plural
 from microlith_cli.console import blocks, plain
-from microlith_cli.console.ink import plural
 from microlith_cli.errors import DONE, SAID_NO
 from microlith_cli.project import find_project, load_app
 

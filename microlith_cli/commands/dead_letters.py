@@ -13,10 +13,11 @@ from typing import Annotated, Any
 import typer
 
 from microlith.ids import matches, short_id
+from microlith.plurals import plural
 from microlith.tracing.log import read_facts
 from microlith_cli.causation import build_tree
 from microlith_cli.console import blocks, plain
-from microlith_cli.console.ink import Ink, one_line, plural
+from microlith_cli.console.ink import Ink, one_line
 from microlith_cli.console.listing import ago
 from microlith_cli.console.tree import MOST_MESSAGES, show_tree
 from microlith_cli.errors import DONE, SAID_NO, TIMED_OUT, AmbiguousIdError, RefusedError, ToolError, UsageError

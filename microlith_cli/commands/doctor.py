@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from microlith.plurals import plural
 from microlith_cli.console import plain
-from microlith_cli.console.ink import plural
 from microlith_cli.console.progress import show_progress
 from microlith_cli.control.client import attach
 from microlith_cli.diagnosis.examining import examine

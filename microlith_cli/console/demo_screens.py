@@ -7,9 +7,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from microlith.plurals import plural
 from microlith_cli.causation import build_trees
 from microlith_cli.console import plain
-from microlith_cli.console.ink import Ink, plural
+from microlith_cli.console.ink import Ink
 from microlith_cli.console.live import LiveTracer
 from microlith_cli.console.tree import show_tree
 

@@ -10,9 +10,10 @@ total  17 → 18
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from microlith.plurals import plural
 from microlith_cli.causation import Tree
 from microlith_cli.causation.comparing import ABSENT, Change, Pair
-from microlith_cli.console.ink import Ink, Run, clock, duration, one_line, plural
+from microlith_cli.console.ink import Ink, Run, clock, duration, one_line
 from microlith_cli.console.payload import payload_line
 from microlith_cli.console.plain import write
 

@@ -16,6 +16,7 @@ from threading import RLock, current_thread, main_thread
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from microlith.plurals import plural
 from microlith_cli.console.ink import IMMOVABLE
 from microlith_cli.console.plain import settings, write
 
@@ -219,7 +220,7 @@ def _rows(facts: Iterable[Fact], stream: TextIO, columns: int, most: int) -> Ite
         rows += tree_rows(tree, ink)
     if len(rows) > most:
         left_out = len(rows) - most + 1
-        told = f"{ink.mark('more')} {left_out:,} rows for which there is no room"
+        told = f"{ink.mark('more')} {plural(left_out, 'row')} for which there is no room"
         rows[_HEAD_ROWS : _HEAD_ROWS + left_out] = [ink.fit([(told, "dim")], ink.width)]
     for row in rows:
         yield ink.paint(row), width_of(row)

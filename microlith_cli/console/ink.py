@@ -227,12 +227,6 @@ def clock(moment: float | None) -> str:
         return "?"
 
 
-def plural(count: int, noun: str) -> str:
-    """Write a number with its noun: 1 message, 2,000 messages, 2 queries."""
-    many = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}es" if noun.endswith("ss") else f"{noun}s"
-    return f"{count:,} {noun if count == 1 else many}"
-
-
 def _painted(text: str, code: str) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if code and text else text
 

@@ -11,8 +11,9 @@ import os
 from collections.abc import Iterable
 from typing import TextIO
 
+from microlith.plurals import plural
 from microlith_cli.causation import HANDLED, STARTED, Fact, cause_of, id_of, kind_of, read_handling, takers
-from microlith_cli.console.ink import Ink, duration, one_line, plural
+from microlith_cli.console.ink import Ink, duration, one_line
 from microlith_cli.console.payload import payload_line
 from microlith_cli.console.plain import write
 
@@ -47,7 +48,8 @@ def notice_words(fact: Fact) -> tuple[str, str]:
     name = one_line(str(fact.get("type")).removeprefix("microlith."))
     match name:
         case "dropped":
-            said = f"{one_line(data.get('count', '?'))} facts there was no room for"
+            count = data.get("count")
+            said = f"{plural(count, 'fact') if isinstance(count, int) else 'facts'} there was no room for"
         case "reloaded":
             said = _files(data) or one_line(data.get("reason", ""))
         case "failed_reload":

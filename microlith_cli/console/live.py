@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from time import monotonic
 from typing import TextIO
 
+from microlith.plurals import plural
 from microlith_cli.causation import (
     HANDLED,
     STARTED,
@@ -27,7 +28,7 @@ from microlith_cli.causation import (
     read_handling,
     takers,
 )
-from microlith_cli.console.ink import GROUPS, Ink, Run, cells, clock, duration, one_line, plural, width_of
+from microlith_cli.console.ink import GROUPS, Ink, Run, cells, clock, duration, one_line, width_of
 from microlith_cli.console.lines import error_words, notice_words
 from microlith_cli.console.payload import payload_line
 from microlith_cli.console.plain import write

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from microlith.plurals import plural
 from microlith_cli.console import plain
 from microlith_cli.console.card import show_card
-from microlith_cli.console.ink import plural
 from microlith_cli.console.live import LiveTracer
 
 Fact = Mapping[str, Any]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microlith.errors import MicrolithError, StoreLockedError
+from microlith.plurals import plural
 from microlith_cli.control.client import RemoteSession, attach
 from microlith_cli.diagnosis import brokers, findings
 from microlith_cli.diagnosis.findings import Finding
@@ -328,7 +329,12 @@ def _verified(walk: Callable[[], Walked], where: str) -> Iterator[Finding]:
     except (ToolError, MicrolithError) as error:
         yield Finding("ML014", "error", str(error), where, error.hint)
         return
-    yield Finding("ML014", "ok", f"{events:,} events match their checksums", where)
+    yield Finding(
+        "ML014",
+        "ok",
+        f"{plural(events, 'event')} {'matches its checksum' if events == 1 else 'match their checksums'}",
+        where,
+    )
     yield from findings.snapshots(checked, faults, where)
     if unreadable is not None:
         yield from findings.unreadable(unreadable, where)

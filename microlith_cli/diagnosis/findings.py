@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from microlith.plurals import plural
 from microlith.tracing.log import CURRENT, LIMIT, PREVIOUS
 from microlith.urls import masked
 from microlith_cli.control import address
@@ -128,7 +129,7 @@ def store_path(url: str, root: Path) -> Path | None:
 def imports(told: Mapping[str, Any], root: Path) -> Finding:
     """Say how long the project's modules took to be imported, and name the slow ones: every reload waits for them."""
     count = int(told["modules"])
-    what = f"{count} module{'' if count == 1 else 's'} of the project imported in {told['ms']:,.0f} ms"
+    what = f"{plural(count, 'module')} of the project imported in {told['ms']:,.0f} ms"
     slow = [row for row in told["slowest"] if row["ms"] >= SLOW_IMPORT_MS]
     if not slow:
         return Finding("ML020", "ok", what)
@@ -152,7 +153,7 @@ def database(where: str, events: int | None) -> Iterator[Finding]:
     if events is None:
         yield Finding("ML007", "ok", "the store is not there yet; it is made at the first start", where)
     else:
-        yield Finding("ML007", "ok", f"{events:,} events", where)
+        yield Finding("ML007", "ok", plural(events, "event"), where)
 
 
 def unhandled(names: Sequence[str]) -> Finding:
@@ -171,7 +172,7 @@ def file(path: Path | None, events: int) -> Iterator[Finding]:
         yield Finding("ML007", "ok", "the store is not there yet; it is made at the first start", str(path))
         return
     size, log = path.stat().st_size, _size(Path(f"{path}-wal"))
-    yield Finding("ML007", "ok", f"{events:,} events in {_bytes(size)}", str(path))
+    yield Finding("ML007", "ok", f"{plural(events, 'event')} in {_bytes(size)}", str(path))
     if log > LARGEST_WAL:
         what = f"the write-ahead log has {_bytes(log)}: something reads the file without end, or it was killed often"
         yield Finding("ML008", "warning", what, f"{path}-wal", "close what has the file open, then: microlith run")
@@ -227,15 +228,15 @@ def projections(rows: Sequence[Mapping[str, Any]], head: int, *, runs: bool) -> 
         elif behind > 0 and runs and row.get("kind", "inline") != "inline":
             if row["seconds"] > MOST_SECONDS_BEHIND:
                 troubled = True
-                what = f"{name} is {behind:,} events behind, the oldest of them {row['seconds']:.0f} s old"
+                what = f"{name} is {plural(behind, 'event')} behind, the oldest of them {row['seconds']:.0f} s old"
                 yield Finding("ML011", "warning", what, fix="see whether it gets less: microlith list --projections")
         elif behind > 0:
             troubled = True
-            what = f"{name} is {behind:,} events behind"
+            what = f"{name} is {plural(behind, 'event')} behind"
             fix = f"microlith replay projection {name}" if runs else "microlith run"
             yield Finding("ML011", "warning" if runs else "note", what, fix=fix)
     if not troubled:
-        yield Finding("ML011", "ok", f"{len(rows)} projections, all up to the newest event")
+        yield Finding("ML011", "ok", f"{plural(len(rows), 'projection')}, all up to the newest event")
 
 
 def dead_letters(count: int) -> Finding:
@@ -251,13 +252,18 @@ def snapshots(checked: int, faults: Sequence[str], where: str) -> Iterator[Findi
         what = f"the snapshot {fault}; it is made anew from the events when its stream is loaded"
         yield Finding("ML015", "warning", what, where)
     if not faults:
-        yield Finding("ML015", "ok", f"{checked:,} snapshots match their checksums and their streams", where)
+        yield Finding(
+            "ML015",
+            "ok",
+            f"{plural(checked, 'snapshot')} {'matches its checksum and its stream' if checked == 1 else 'match their checksums and their streams'}",
+            where,
+        )
 
 
 def unreadable(kinds: Sequence[Mapping[str, Any]], where: str) -> Iterator[Finding]:
     """Say which events today's code cannot read. They are whole, and are read again once the code is mended."""
     for kind in kinds:
-        count = f"{kind['events']:,} events" if kind["events"] != 1 else "1 event"
+        count = plural(kind["events"], "event")
         what = (
             f"{count} {kind['type']}, stored as version {kind['version']}, the first at position {kind['first']}: "
             f"{in_a_line(kind['problem'])}"
@@ -293,4 +299,4 @@ def _bytes(count: int) -> str:
     for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if count >= size:
             return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"
+    return plural(count, "byte")

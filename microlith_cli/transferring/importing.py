@@ -22,6 +22,7 @@ from microlith.event_store.protocol import EventStore
 from microlith.handlers.declared import HandlerSpec
 from microlith.messages import stored_names
 from microlith.places import store_beside
+from microlith.plurals import plural
 from microlith_cli.errors import AlreadyRunningError, NothingRunsError, ToolError
 from microlith_cli.project import Project, load_app
 from microlith_cli.session import connect_leading
@@ -38,7 +39,7 @@ class LogNotEmptyError(ToolError):
 
     def __init__(self, events: int, problem: str) -> None:
         super().__init__(
-            f"The log holds {events} events, and {problem}.",
+            f"The log holds {plural(events, 'event')}, and {problem}.",
             hint="Nothing was imported. Import into an empty log, or a file that begins with this log or just after it.",
         )
 

@@ -14,6 +14,7 @@ from logging import getLogger
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from microlith.plurals import plural
 from microlith.transports.kafka.binding import to_parcel
 from microlith.transports.kafka.claims import Claim
 from microlith.transports.kafka.groups import GroupProtocol
@@ -148,7 +149,7 @@ class GroupReader(Reader):
             earlier, mark = self._given_up.pop(number, None), partition.metadata
             untouched = start < 0 or mark == UNTOUCHED
             if 0 <= start < low:
-                _LOG.error("%d records of %s/%d were deleted before they were read", low - start, self.topic, number)
+                _LOG.error("Deleted before read, in %s/%d: %s", self.topic, number, plural(low - start, "record"))
             start = max(start, low)
             claim = Claim(number, start, start if untouched else high)
             claim.remember(start, read_mark(partition.offset, mark))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import ConfigEntry, NewTopic, TopicMetadata
 
+from microlith.plurals import plural
 from microlith.transports.errors import TopologyDriftError
 from microlith.transports.kafka.asking import Broker
 from microlith.transports.kafka.binding import LARGEST_RECORD
@@ -133,10 +134,10 @@ def _compare(
 ) -> Iterable[str]:
     partitions = len(found.partitions)
     if one.at_least is not None and partitions < one.at_least:
-        yield f"it has {partitions} partitions, at least {one.at_least} are needed"
+        yield f"it has {plural(partitions, 'partition')}, at least {one.at_least} are needed"
     copies = min((len(partition.replicas) for partition in found.partitions.values()), default=0)
     if replication is not None and copies < replication:
-        yield f"it has {copies} copies, {replication} are needed"
+        yield f"it has {copies} {'copy' if copies == 1 else 'copies'}, {replication} are needed"
     policy, largest = config.get("cleanup.policy"), config.get("max.message.bytes")
     if policy is not None and policy.value != "delete":
         yield f"its cleanup.policy is {policy.value}, and delete is needed: else what shares a key is dropped"

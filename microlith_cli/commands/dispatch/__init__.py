@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from microlith.plurals import plural
 from microlith_cli.commands.dispatch.wish import GRACE, SWITCHES, VALUED, Wish, concurrency_of, read_wish
 from microlith_cli.console import blocks, plain
 from microlith_cli.errors import DONE, SAID_NO, ConnectionLostError, RefusedError, UsageError
@@ -152,7 +153,7 @@ def _show(message: Mapping[str, Any]) -> None:
 
 def _say_left_out(wish: Wish) -> None:
     if wish.facts.left_out:
-        plain.say(f"the tree is not whole: there was no room for {wish.facts.left_out:,} more facts")
+        plain.say(f"the tree is not whole: there was no room for {plural(wish.facts.left_out, 'more fact')}")
         plain.say("what looks unfinished in it may have ended in one of them")
 
 

@@ -7,7 +7,7 @@ from operator import ge, gt, le, lt
 from typing import Any
 from uuid import UUID
 
-from microlith_cli.schema import KINDS, Field, Node, kinds_of
+from microlith_cli.schema import KINDS, Field, Node, kinds_of, measured
 
 
 def misfit(field: Field, value: Any) -> str | None:
@@ -38,7 +38,7 @@ def _is_read(text: str, reads: Callable[[str], Any]) -> bool:
 def _unmet(node: Node, value: Any) -> str | None:
     for key, (said, size_of, meets) in _CHECKS.items():
         if key in node and (size := size_of(value)) is not None and not meets(size, node[key]):
-            return said.format(node[key])
+            return measured(said, node[key])
     return None
 
 

@@ -13,10 +13,11 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 
+from microlith.plurals import plural
 from microlith_cli.commands.events.erase import erase
 from microlith_cli.console import plain
 from microlith_cli.console.event_rows import event_block, event_row
-from microlith_cli.console.ink import Ink, plural
+from microlith_cli.console.ink import Ink
 from microlith_cli.console.progress import show_progress
 from microlith_cli.errors import DONE, SAID_NO, ConnectionLostError, NothingRunsError, RefusedError, UsageError
 from microlith_cli.filtering import compile_filter

@@ -15,6 +15,7 @@ import typer
 from microlith import Microlith
 from microlith.application.microlith import IN_MEMORY
 from microlith.event_store.event_copy import EventCopy
+from microlith.plurals import plural
 from microlith.secrecy import reveal
 from microlith.tracing.finding import find_correlation
 from microlith.tracing.log import read_facts
@@ -25,7 +26,6 @@ from microlith_cli.causation.redacting import redactor
 from microlith_cli.commands.replay.asking import agreed, check_can_ask
 from microlith_cli.console import plain
 from microlith_cli.console.difference import show_difference
-from microlith_cli.console.ink import plural
 from microlith_cli.errors import DONE, SAID_NO, ToolError, UsageError
 from microlith_cli.filling import refilled
 from microlith_cli.options import seconds

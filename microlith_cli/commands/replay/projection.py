@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from microlith.plurals import plural
 from microlith_cli.console import blocks, plain
-from microlith_cli.console.ink import plural
 from microlith_cli.console.progress import show_progress
 from microlith_cli.errors import DONE, SAID_NO, ConnectionLostError, RefusedError, UsageError
 from microlith_cli.project import find_project

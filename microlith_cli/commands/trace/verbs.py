@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from microlith.ids import short_id
+from microlith.plurals import plural
 from microlith_cli.causation import build_tree
 from microlith_cli.causation.comparing import compare
 from microlith_cli.causation.redacting import LEVELS, redactor
@@ -91,7 +92,7 @@ def _export(arguments: list[str]) -> int:
         plain.out("\n".join(lines))
         return DONE
     _write(Path(target), "".join(f"{line}\n" for line in lines), force=given.has("--force"))
-    plain.err(f"wrote {short_id(identifier)}, {len(lines)} facts, to {target}; redacted: {level}")
+    plain.err(f"wrote {short_id(identifier)}, {plural(len(lines), 'fact')}, to {target}; redacted: {level}")
     return DONE
 
 
@@ -118,7 +119,11 @@ def _import(arguments: list[str]) -> int:
     if given.has("--json"):
         plain.out_json({"correlationid": identifier, "facts": count})
     else:
-        plain.out(f"{short_id(identifier)}  {count} facts" if count else f"{short_id(identifier)}  was there already")
+        plain.out(
+            f"{short_id(identifier)}  {plural(count, 'fact')}"
+            if count
+            else f"{short_id(identifier)}  was there already"
+        )
     return DONE
 
 

@@ -4,7 +4,8 @@ import io
 
 import pytest
 
-from microlith_cli.console.ink import Ink, cells, duration, one_line, plural
+from microlith.plurals import plural
+from microlith_cli.console.ink import Ink, cells, duration, one_line
 from microlith_cli.console.payload import payload_line
 from tests.hostile import TEXTS, VALUES, unsafe_in
 

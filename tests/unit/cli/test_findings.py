@@ -52,6 +52,20 @@ def test_store_path_is_the_file_that_a_url_names(tmp_path, url, path):
     assert findings.store_path(url, tmp_path) == (None if path is None else tmp_path / path)
 
 
+def test_one_of_a_thing_is_told_as_one():
+    (lag,) = findings.projections([{"name": "auth.users", "checkpoint": 8, "error": None}], 9, runs=True)
+    (all_well,) = findings.projections([{"name": "auth.users", "checkpoint": 9, "error": None}], 9, runs=True)
+    (snapshots,) = findings.snapshots(1, [], "events.db")
+    (events,) = findings.database("postgresql://host/shop", 1)
+
+    assert [found.what for found in (lag, all_well, snapshots, events)] == [
+        "auth.users is 1 event behind",
+        "1 projection, all up to the newest event",
+        "1 snapshot matches its checksum and its stream",
+        "1 event",
+    ]
+
+
 def test_a_folder_that_others_may_look_into_is_a_warning(tmp_path):
     tmp_path.chmod(0o750)
 

@@ -38,3 +38,11 @@ def test_value_of_another_alternative_is_not_doubted():
 
     assert doubt(described, 5) is None
     assert doubt(described, "x") == "is no date such as 2026-01-31"
+
+
+@pytest.mark.parametrize(("least", "said"), [(1, "1 character"), (2, "2 characters")])
+def test_one_character_is_told_as_one(least, said):
+    described = field(type="string", minLength=least)
+
+    assert misfit(described, "") == f"must have at least {said}"
+    assert described.constraints == (f"at least {said}",)

@@ -123,7 +123,7 @@ async def test_events_from_before_the_mark_are_counted_and_stay(tmp_path):
         await app.event_bus.dispatch(old(who="ann", address="Elm 1"))
         await app.event_bus.dispatch(old(who="bob", address="Oak 2"))
     async with make_town(f"sqlite:{tmp_path}/events.db") as app:
-        with pytest.raises(UnknownSubjectError, match="1 events hold fields about it in clear"):
+        with pytest.raises(UnknownSubjectError, match="1 event holds fields about it in clear"):
             await app.erase("ann")
         await app.event_bus.dispatch(Moved(who="ann", address="Elm 3"))
         erased = await app.erase("ann")
