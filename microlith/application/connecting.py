@@ -29,6 +29,7 @@ from microlith.transports import Change, Inbox, Subscribing, Topic, Topology, Tr
 from microlith.transports.cloud_events import Post
 
 logger = logging.getLogger("microlith.transports")
+states = logging.getLogger("microlith.brokers")
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 Connect = Callable[[str], Transport]
@@ -281,9 +282,9 @@ def _told(delivery: Delivery, broker: str) -> Callable[[bool, str], None]:
         delivery.tracer.connection(broker, why if not connected else "")
         if connected:
             delivery.away.pop(broker, None)
-            logger.warning("%s is back; what waited is sent.", broker)
+            states.warning("%s is back; what waited is sent.", broker)
         else:
             delivery.away[broker] = (time(), why)
-            logger.warning("%s is away: %s. What is sent meanwhile waits.", broker, why.rstrip("."))
+            states.warning("%s is away: %s. What is sent meanwhile waits.", broker, why.rstrip("."))
 
     return changed

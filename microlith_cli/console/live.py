@@ -10,12 +10,10 @@ Nobody reads more than a hundred lines a second: beyond that the tracer counts, 
 """
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from time import monotonic
-from typing import TextIO
+from typing import Any, TextIO
 
-from microlith.plurals import plural
 from microlith_cli.causation import (
     HANDLED,
     STARTED,
@@ -32,14 +30,13 @@ from microlith_cli.console.ink import GROUPS, Ink, Run, cells, clock, duration, 
 from microlith_cli.console.lines import error_words, notice_words
 from microlith_cli.console.payload import payload_line
 from microlith_cli.console.plain import write
+from microlith_cli.console.summary import Summary
 
 READABLE = 100
 """Facts a second; above that they are counted."""
+_BROKER = "microlith.transport"
 _REMEMBERED = 10_000
 """Of as many messages it is known how deep they stand."""
-_FAILURES_SHOWN = 3
-"""In a second that is only summed up."""
-_TYPES_SHOWN = 3
 _LONGEST_LINE = 2000
 """Cells in a line where no terminal sets the width."""
 _SLOW_QUEUE_MS = 20.0
@@ -81,9 +78,10 @@ class LiveTracer:
         self._seconds = seconds
         self._named = min(_LONGEST_NAME, max(map(cells, processes))) if len(processes) > 1 else 0
         self._depths: dict[str, int] = {}
+        self._connected: dict[str, bool] = {}
         self._window = seconds()
         self._count = 0
-        self._summary: _Summary | None = None
+        self._summary: Summary | None = None
         self._timer: threading.Timer | None = None
         self._broken: OSError | None = None
         self._lock = threading.Lock()
@@ -153,16 +151,26 @@ class LiveTracer:
             self._write(*self._row(fact))
 
     def _is_told(self, fact: Fact) -> bool:
-        """Whether this is a message that went over a broker and has come, and there is no more to say of it than there was."""
+        """Whether it was said before: a message that went over a broker and has come, or a broker that others miss, too."""
+        if fact.get("type") == _BROKER:
+            return bool(self._named) and self._is_known(fact.get("data"))
         if "origin" not in fact or "bus" not in fact:
             return False
         if not self._named:  # by this process, if it was: what others have sent is told here when it comes
             return id_of(fact) in self._depths
         return fact["origin"] == fact.get("process") or not (fact.get("handlers") or fact.get("projections"))
 
+    def _is_known(self, data: Any) -> bool:
+        """Whether another process has told the same of a broker before."""
+        if not isinstance(data, dict):
+            return False
+        broker, connected = str(data.get("broker")), bool(data.get("connected"))
+        known, self._connected[broker] = self._connected.get(broker), connected
+        return known is connected
+
     def _sum_up(self) -> None:
         """Count for a second from now on."""
-        self._summary = _Summary()
+        self._summary = Summary()
         self._timer = threading.Timer(1, self._tick_alone)
         self._timer.daemon = True
         self._timer.start()
@@ -268,59 +276,10 @@ class LiveTracer:
 
     def _notice(self, fact: Fact) -> tuple[list[Run], str]:
         name, said = notice_words(fact)
+        data = fact.get("data")
         mark = self._ink.mark("times")
         if name == "failed_reload":
-            return [(f"{mark} not reloaded", "failed bold")], said
-        data = fact.get("data")
+            again = not isinstance(data, dict) or data.get("served", True)
+            return [(f"{mark} not {'reloaded' if again else 'started'}", "failed bold")], said
         away = name == "broker" and isinstance(data, dict) and not data.get("connected")
         return [(f"{mark} {name}", "warning" if name == "dropped" or away else "bold"), (f"  {said}", "")], ""
-
-
-class _Summary:
-    """What one second held."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._types: Counter[tuple[str, str]] = Counter()
-        self._ok = 0
-        self._failed = 0
-        self._dropped = 0
-        self._slowest: dict[str, float] = {}
-        self._last = ""
-
-    def add(self, fact: Fact) -> bool:
-        """Count a fact; tells whether it must be shown all the same."""
-        self.count += 1
-        self._last = clock(moment(fact.get("time")))[11:19]
-        if fact.get("type") in (HANDLED, STARTED):
-            return self._add_handling(read_handling(fact))
-        if "bus" in fact:
-            self._types[kind_of(fact), str(fact.get("type"))] += 1
-            return False
-        data = fact.get("data")
-        count = data.get("count") if isinstance(data, dict) and fact.get("type") == "microlith.dropped" else None
-        if isinstance(count, int):
-            self._dropped += count
-        return count is None
-
-    def row(self, ink: Ink) -> list[Run]:
-        """Sum up."""
-        runs: list[Run] = [(f"{self._last:12} ", "dim"), (f"{ink.mark('more')} {self.count:,} facts/s", "bold")]
-        runs.append((f"  {ink.mark('ok')} {self._ok:,}" if self._ok else "", "ok"))
-        runs.append((f"  {ink.mark('failed')} {self._failed:,}" if self._failed else "", "failed bold"))
-        runs.append((f"  dropped {self._dropped:,}" if self._dropped else "", "warning"))
-        for (kind, name), count in self._types.most_common(_TYPES_SHOWN):
-            runs += [("  ", ""), (ink.mark(kind), kind), (f" {one_line(name, 60)} {count:,}", kind)]
-        others = len(self._types) - _TYPES_SHOWN
-        runs.append((f"  and {plural(others, 'type')} more" if others > 0 else "", "dim"))
-        slowest = sorted(self._slowest.items(), key=lambda item: -item[1])[:2]
-        told = ", ".join(f"{one_line(name, 60)} {duration(ms, ink)}" for name, ms in slowest)
-        runs.append((f"  slowest {told}" if told else "", "dim"))
-        return runs
-
-    def _add_handling(self, handling: Handling) -> bool:
-        if handling.took_ms is not None and (handling.handler in self._slowest or len(self._slowest) < 1000):
-            self._slowest[handling.handler] = max(handling.took_ms, self._slowest.get(handling.handler, 0.0))
-        self._ok += handling.outcome == "ok"
-        self._failed += handling.failed
-        return handling.failed and self._failed <= _FAILURES_SHOWN

@@ -13,6 +13,7 @@ from typing import Any
 from microlith.plurals import plural
 from microlith_cli.console import plain
 from microlith_cli.console.card import show_card
+from microlith_cli.console.lines import notice_words
 from microlith_cli.console.live import LiveTracer
 
 Fact = Mapping[str, Any]
@@ -57,6 +58,8 @@ class LinesScreen:
     def _complain_of_failures(self, facts: Sequence[Fact]) -> None:
         for fact in facts:
             data = fact.get("data", {})
+            if fact.get("type") == "microlith.transport":
+                plain.complain(plain.escape(notice_words(fact)[1]))
             if fact.get("type") == "microlith.handled" and data.get("outcome") in {"failed", "timeout"}:
                 error = data.get("error", {})
                 where = f" ({error['file']}:{error['line']})" if "file" in error else ""

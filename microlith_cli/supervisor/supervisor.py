@@ -260,9 +260,8 @@ class Supervisor:
         serves = self._serving is not None and self._serving.alive
         self.trouble = {name: value for name, value in error.items() if name != "traceback" and value}
         self.state = "serving" if serves else "broken"
-        fact = notice(
-            self.card["app"], "failed_reload", {"files": shown_paths(self._project.root, files), "error": self.trouble}
-        )
+        data = {"files": shown_paths(self._project.root, files), "error": self.trouble, "served": self._has_served}
+        fact = notice(self.card["app"], "failed_reload", data)
         self.followers.show([fact])
         self._answer_askers(fact)
         if serves:

@@ -96,10 +96,10 @@ def load(end: socket.socket, number: int = 1) -> "Loaded | None":
     end.sendall(encode({"warm": PROTOCOL}))
     if _read_line(end).get("tell") != "load":
         return None
-    # What fails is a fact, and the supervisor shows facts: as a line of a log it would be said twice.
-    failures = logging.getLogger("microlith.handlers")
-    failures.addHandler(logging.NullHandler())
-    failures.propagate = False
+    # What fails, or goes away, is a fact, and the supervisor shows facts: as a line of a log it would be said twice.
+    for told in (logging.getLogger("microlith.handlers"), logging.getLogger("microlith.brokers")):
+        told.addHandler(logging.NullHandler())
+        told.propagate = False
     root = Path.cwd()
     began = time.monotonic()
     try:

@@ -52,5 +52,6 @@ async def test_state_of_the_broker_is_shown_where_people_look(tmp_path, rabbitmq
                     await eventually(partial(tells, log, f"{shown} is back"), 60)
             carried = status(shop, "auth")["buses"]
 
+    assert ran.read_text("utf-8").count(" is away") == 1, "it is told by the tracer, and not by a line of a log as well"
     assert f" buses command, query, event over {shown} " in " ".join(ran.read_text("utf-8").split())
     assert carried == {"command": shown, "query": shown, "event": shown}

@@ -26,6 +26,8 @@ logger = logging.getLogger("microlith.transports")
 logging.getLogger("aiormq").addHandler(logging.NullHandler())  # what it warns of is told here, once
 
 _LOST = (AMQPError, PAMQPException, OSError, EOFError, RuntimeError, StopAsyncIteration, TimeoutError)
+_NOBODY_THERE = (ConnectionRefusedError, ConnectionResetError, TimeoutError)
+"""Says nothing new of a broker that was lost; any other reason may be one that no waiting mends."""
 _PATIENCE = 10.0
 """Seconds for a connection to be made, or taken down."""
 _PREPARING = 120.0
@@ -117,7 +119,8 @@ class Line:
             except (TransportUnavailableError, TopologyDriftError) as error:
                 if said != str(error):
                     said = str(error)
-                    logger.warning("%s. It is tried again.", said.rstrip("."))
+                    level = logging.INFO if isinstance(error.__cause__, _NOBODY_THERE) else logging.WARNING
+                    logger.log(level, "%s. It is tried again.", said.rstrip("."))
             except Exception:  # nobody else would ever make the connection again
                 logger.exception(
                     "Connecting to %s failed in a way that nobody expected. It is tried again.", self._place.shown

@@ -9,6 +9,7 @@ import pytest
 from microlith_cli.console.ink import Ink, cells
 from microlith_cli.console.lines import show_lines
 from microlith_cli.console.live import READABLE, LiveTracer
+from microlith_cli.console.run_screens import LinesScreen
 from tests.eventually import eventually
 from tests.hostile import STYLE, TEXTS, VALUES, unsafe_in
 from tests.unit.cli.traces import Story, login_story, register_story
@@ -149,6 +150,38 @@ def test_message_that_comes_back_over_a_broker_is_one_line_with_its_way_out_and_
         "│ ✓ outbox.a.ping  2.0 ms",
         "│ ✓ a.ping  1.0 ms",
     ]
+
+
+def broker(process, **data):
+    data = {"broker": "rabbitmq://host:5672/", "connected": not data, **data}
+    return {"type": "microlith.transport", "time": "2026-11-23T12:00:04.000000Z", "process": process, "data": data}
+
+
+def test_broker_that_several_processes_lose_is_away_once_and_back_once(stream, seconds):
+    tracer = LiveTracer(stream, seconds=seconds, processes=["auth", "mail"])
+
+    for _ in range(2):
+        tracer.facts([broker("auth", reason="it was closed"), broker("mail", reason="it was cut")])
+        tracer.facts([broker("mail"), broker("auth")])
+
+    away = "12:00:04.000 auth · broker  rabbitmq://host:5672/ is away: it was closed; what is sent meanwhile waits"
+    back = "12:00:04.000 mail · broker  rabbitmq://host:5672/ is back; what waited is sent"
+    assert stream.getvalue().splitlines() == 2 * [away, back]
+
+
+def test_code_that_has_never_served_is_not_started_rather_than_not_reloaded(tracer, stream):
+    error = {"type": "SyntaxError", "message": "invalid syntax"}
+    tracer.facts([{**NOTICES[1], "data": {"error": error, "served": served}} for served in (False, True)])
+
+    told = [line.partition("  ")[0] for line in stream.getvalue().splitlines()]
+    assert told == ["12:00:02.000 · not started", "12:00:02.000 · not reloaded"]
+
+
+def test_quiet_run_complains_of_a_broker_that_is_away(capsys):
+    LinesScreen(quiet=True).facts([broker("", reason="it was closed"), NOTICES[0]])
+
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "rabbitmq://host:5672/ is away: it was closed; what is sent meanwhile waits\n")
 
 
 @pytest.mark.parametrize("origin", ["shop", "gateway"])
