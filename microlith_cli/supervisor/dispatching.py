@@ -45,6 +45,7 @@ class Asked:
         every: Whether one of each is needed, rather than the first.
         refused: What means "the application said no".
         timeout: Seconds for the waits.
+        waited: Seconds that an earlier worker has waited.
         quiet_for: Seconds for which nothing of the correlation may be left to do, before the end; 0: not asked for.
         trace: Whether the client wants the facts of the correlation.
         running: Whether it also wants to be told, again and again, which handlings are under way.
@@ -73,6 +74,8 @@ class Asked:
         self.refused = Awaited(app, request, "fail_on")
         self.every = request.get("all") is True
         self.timeout = _timeout(request.get("timeout", DEFAULT_TIMEOUT), "timeout")
+        waited = request.get("waited")
+        self.waited = max(0.0, float(waited)) if self.begun and isinstance(waited, int | float) else 0.0
         self.quiet_for = _timeout(request["quiet_for"], "quiet_for") if request.get("quiet_for") else 0.0
         self.at = _moment(request.get("at"))
         self.after = _after(request.get("after"))
@@ -81,6 +84,11 @@ class Asked:
         self.trace = request.get("trace") is True
         self.running = request.get("running") is True
         self.reveal = request.get("reveal") is True
+
+    @property
+    def whole_timeout(self) -> float:
+        """Seconds that the client gave the waits, those of earlier workers included."""
+        return round(self.timeout + self.waited, 3)
 
 
 def _headers(value: object) -> Mapping[str, str] | None:
@@ -253,7 +261,7 @@ class _Exchange:
         names = ", ".join(sorted({str(entry["handler"]) for entry in running})) or "handlers that wait their turn"
         error = {
             "type": "StillRunningError",
-            "message": f"Not all is handled after {self._asked.timeout:g} s: {names}.",
+            "message": f"Not all is handled after {self._asked.whole_timeout:g} s: {names}.",
             "hint": "It goes on; `microlith trace @last` shows how far it came.",
         }
         return {"end": True, "exit": TIMED_OUT, "error": error, "report": {"running": running}}
@@ -268,6 +276,7 @@ class _Exchange:
         classes = () if awaited is None else awaited.classes
         wait = self._delivery.waits.open(correlation, classes, every=every, timeout=asked.timeout, key=key)
         wait.conditions = None if awaited is None else awaited.conditions
+        wait.timeout = asked.whole_timeout  # what is told of it, should it run out
         return wait
 
     async def _look_back(self) -> None:

@@ -52,13 +52,14 @@ class Pending:
         self.matched: set[str] = set()
         self.alarm: asyncio.TimerHandle | None = None
         timeout = request.get("timeout")
+        self.began = now
         self.deadline = now + timeout if isinstance(timeout, int | float) and not isinstance(timeout, bool) else None
 
     def line(self, now: float) -> Line:
         """What to send to a worker now."""
         if self.tries == 0:
             return self.request
-        left = {} if self.deadline is None else {"timeout": max(0.01, self.deadline - now)}
+        left = {} if self.deadline is None else {"timeout": max(0.01, self.deadline - now), "waited": now - self.began}
         return {**self.request, **left, "accepted": self.accepted}
 
 

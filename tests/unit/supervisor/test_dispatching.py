@@ -89,6 +89,17 @@ async def test_dispatch_that_times_out_says_what_did_happen(ask):
     assert report["could_emit"] == {"SlowDoneEvent": ["accounts.slow"]}
 
 
+async def test_wait_that_another_worker_began_is_told_with_all_its_time(ask):
+    identifier = new_id()
+    await ask("dispatch", **OPEN, message_id=identifier, wait=["AccountOpenedEvent"])
+    carried = {"message_id": identifier, "accepted": True, "timeout": 0.1, "waited": 7.9}
+
+    lines = await ask("dispatch", **OPEN, **carried, wait=["SlowDoneEvent"])
+
+    assert lines[-1]["exit"] == 3
+    assert lines[-1]["error"]["message"].startswith("SlowDoneEvent did not come within 8 s ")
+
+
 async def test_query_ends_with_its_response(ask):
     lines = await ask("dispatch", type="AccountCountRequest", data={})
 

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from microlith_cli.supervisor import forwarding as subject
 from microlith_cli.supervisor.forwarding import Forwarding
 
@@ -69,6 +71,7 @@ async def test_request_that_a_worker_gave_back_is_asked_again_with_what_is_known
     assert new.lines[0]["accepted"] is True
     assert new.lines[0]["message_id"] == old.lines[0]["message_id"]
     assert new.lines[0]["timeout"] <= 5.0
+    assert new.lines[0]["timeout"] + new.lines[0]["waited"] == pytest.approx(5.0)
     assert replies == [ACCEPTED, END]
 
 
