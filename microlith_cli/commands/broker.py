@@ -6,14 +6,23 @@ Imports the application; sends and takes nothing.
 """
 
 import asyncio
-from typing import Annotated
+import sys
+from collections.abc import Iterator, Sequence
+from textwrap import wrap
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from microlith.plurals import plural
 from microlith_cli.console import blocks, plain
+from microlith_cli.console.ink import Ink, cells
 from microlith_cli.errors import DONE, SAID_NO
 from microlith_cli.project import find_project, load_app
+
+if TYPE_CHECKING:
+    from microlith.transports import Change
+
+_INDENT = " " * 10
 
 command = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -40,8 +49,7 @@ def setup(
         if as_json:
             plain.out_json({"item": "change", "broker": place, **change._asdict(), "done": not (dry_run or differs)})
     if not as_json:
-        rows = [(change.action, change.what, change.name, change.detail) for _, change in found]
-        plain.out("\n".join(plain.escape(line) for line in blocks.columns(rows)) if rows else "nothing is missing")
+        plain.out("\n".join(_lines([change for _, change in found])) or "nothing is missing")
     if differs:
         plain.say(f"{plural(len(differs), 'thing')} there differ; nothing was changed")
         return SAID_NO
@@ -50,3 +58,19 @@ def setup(
     if found:
         plain.say(f"{plural(len(found), 'thing')} {'would be made' if dry_run else 'made'}")
     return DONE
+
+
+def _lines(changes: Sequence["Change"]) -> Iterator[str]:
+    """Write each change in a line; at a terminal, details that have no room in it stand below, broken at spaces."""
+    rows = [[plain.escape(text) for text in (each.action, each.what, each.name, each.detail)] for each in changes]
+    whole, heads = blocks.columns(rows), blocks.columns([row[:-1] for row in rows])
+    at_terminal = sys.stdout is not None and sys.stdout.isatty()
+    ink = Ink.of(sys.stdout) if at_terminal else None
+    for line, head, row in zip(whole, heads, rows, strict=True):
+        if ink is None or cells(line) <= ink.width:
+            yield line
+        else:
+            yield head
+            yield from wrap(
+                row[-1], ink.width, initial_indent=_INDENT, subsequent_indent=_INDENT, break_on_hyphens=False
+            )

@@ -1,5 +1,11 @@
 """`microlith broker setup`, with a broker in memory in place of a real one; real ones are in tests/contracts."""
 
+import os
+import pty
+import subprocess
+import sys
+from contextlib import suppress
+
 import pytest
 
 from microlith_cli.errors import NOT_REACHABLE
@@ -52,3 +58,32 @@ def test_buses_in_memory_need_nothing(tool):
 
     assert (ended.code, ended.out) == (0, "")
     assert "there is no broker" in ended.err
+
+
+@pytest.mark.rabbitmq
+@pytest.mark.parametrize("columns", [60, 80, 140])
+def test_details_are_broken_at_spaces_where_the_terminal_has_no_room(tool, rabbitmq_url, columns):
+    buses = {"MICROLITH_COMMAND_BUS": rabbitmq_url, "MICROLITH_EVENT_BUS": rabbitmq_url}
+    whole = tool("broker", "setup", "--dry-run", env=buses).out
+
+    drawn = _at_a_terminal(tool, columns, buses)
+
+    lines = drawn.splitlines()
+    assert max(map(len, whole.splitlines())) > columns
+    assert max(map(len, lines)) <= columns
+    assert drawn.split() == whole.split()  # no word is broken, and none is lost
+    assert {line[:10].strip() for line in lines} == {"", "create  ex", "create  qu"}
+
+
+def _at_a_terminal(tool, columns, buses):
+    command = [sys.executable, "-m", "microlith_cli", "broker", "setup", "--dry-run"]
+    environment = {**os.environ, **buses, "COLUMNS": str(columns)}
+    screen, drawn = pty.openpty()
+    shown = b""
+    with subprocess.Popen(command, cwd=tool.folder, env=environment, stdout=drawn, stderr=subprocess.DEVNULL) as ran:
+        os.close(drawn)
+        with suppress(OSError), os.fdopen(screen, "rb", buffering=0) as file:  # an error is the end of a terminal
+            while part := file.read(4096):
+                shown += part
+        assert ran.wait(60) == 0
+    return shown.decode().replace("\r\n", "\n")
