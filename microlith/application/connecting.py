@@ -61,6 +61,8 @@ class Connections:
         }
         self._transports: dict[str, Transport] = {}
         self._checkpoints: dict[str, int] = {}
+        self._arrivals: dict[str, Arrivals] = {}
+        self._replies: dict[str, InboxReplies | None] = {}
         self._taking: list[asyncio.Task[None]] = []
         self._post = Post(wiring.types, app, self.process, None if self.inbox is None else self.inbox.name)
 
@@ -166,7 +168,7 @@ class Connections:
             self._checkpoints = await delivery.store.carry_on(EVENTS, names, start=head)
 
     async def start(self, delivery: Delivery, spawn: Spawn) -> None:
-        """Begin to send events, to tell and to hear, and to take what comes."""
+        """Begin to tell and to hear, and to take commands and queries."""
         takes = [wanted for url in self._transports for wanted in self._topology(url).takes]
         recorded = {self._wiring.types.find(name).cls for wanted in takes for name in wanted.types or ()}
         for url, transport in self._transports.items():
@@ -175,17 +177,26 @@ class Connections:
             if url == self._carriers.inbox and self.inbox is not None:
                 delivery.replies = replies = InboxReplies(transport, self._post)
                 spawn(replies.run(), "microlith replies")
-            if self._sends_events(url):
-                name = self._outbox_of(url)
-                outbox = EventOutbox(name, delivery, transport, self._post, self._carries(url), replies)
-                outbox.start(self._checkpoints[name], await delivery.store.head(), spawn)
-                delivery.outboxes.append(outbox)
+            self._replies[url] = replies
             topology = self._topology(url)
-            arrivals = Arrivals(delivery, transport, self._post, recorded)
+            arrivals = self._arrivals[url] = Arrivals(delivery, transport, self._post, recorded)
             if topology.inbox is not None:
                 self._take(spawn, arrivals.listen(topology.inbox), "inbox")
             for wanted in topology.takes:
-                self._take(spawn, arrivals.take(wanted), f"{wanted.topic.kind} {wanted.topic.component}")
+                if wanted.topic.kind != "event":
+                    self._take(spawn, arrivals.take(wanted), f"{wanted.topic.kind} {wanted.topic.component}")
+
+    async def lead(self, delivery: Delivery, spawn: Spawn) -> None:
+        """Begin with what only one of those does that share a store: send events, and take those of others."""
+        for url, transport in self._transports.items():
+            if self._sends_events(url):
+                name = self._outbox_of(url)
+                outbox = EventOutbox(name, delivery, transport, self._post, self._carries(url), self._replies[url])
+                outbox.start(self._checkpoints[name], await delivery.store.head(), spawn)
+                delivery.outboxes.append(outbox)
+            for wanted in self._topology(url).takes:
+                if wanted.topic.kind == "event":
+                    self._take(spawn, self._arrivals[url].take(wanted), f"event {wanted.topic.component}")
 
     async def stop_taking(self) -> None:
         """Take nothing more; what has come and is not settled yet may still be."""

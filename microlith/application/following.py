@@ -15,12 +15,15 @@ from typing import Any, NamedTuple
 
 from microlith.errors import Behind, CorruptionError, MicrolithError, StoreError, UnknownProjectionError
 from microlith.event_store.protocol import EventStore, Rebuilt
+from microlith.event_store.sharing import LedElsewhereError
 from microlith.projections import ExternalProjection, Projection
 
 logger = logging.getLogger("microlith.projections")
 
 REST_SECONDS = 0.005
 """How long events are gathered; also how much later than it could be a read model may be."""
+_LOOK_SECONDS = 0.02
+"""Seconds between two looks at how far the process has come that leads those who share a store."""
 _AFTER_FAILURE = 1.0
 """Seconds until a store that could not write is tried again."""
 
@@ -123,7 +126,10 @@ class Follower(ABC):
 
     async def _catch_up(self) -> None:
         while self.failing() is None and self._store.reached(self.name).checkpoint < await self._store.head():
-            await self.step()
+            if self._store.leads:
+                await self.step()
+            else:
+                await asyncio.sleep(_LOOK_SECONDS)  # another process folds, and the store hears of it
             self._tell()
             await asyncio.sleep(0)
 
@@ -252,7 +258,11 @@ class Followers:
         Raises:
             UnknownProjectionError: There is none of that name.
             HandlerFailedError: It raised.
+            LedElsewhereError: Another process leads those who share the store.
         """
+        sharing = self._store.sharing
+        if sharing is not None and not self._store.leads:
+            raise LedElsewhereError("Building a projection anew", sharing.leader)
         follower = self._followers.get(name)
         return await (self._store.rebuild(name, progress) if follower is None else follower.rebuild(progress))
 

@@ -1,7 +1,7 @@
 """The microlith: wires components to three buses, a store and a tracer, and starts and stops them.
 
 Lives inside any host: `async with app:` in a script, in a test, or as the lifespan of a web
-framework. One process owns one store.
+framework. One process owns one store, or several share one.
 """
 
 import asyncio
@@ -43,6 +43,7 @@ from microlith.errors import (
 )
 from microlith.event_store import open_event_store
 from microlith.event_store.protocol import EventStore, Rebuilt
+from microlith.event_store.sharing import Sharing
 from microlith.messages import Kind, Message
 from microlith.middleware import Middleware
 from microlith.places import DEFAULT_STORE, folder_name, placed, store_beside
@@ -142,6 +143,7 @@ class Microlith(StoreSide):
         self._serving: Serving | None = None
         self._connections: Connections | None = None
         self._followers: Followers | None = None
+        self._leading: asyncio.Task[None] | None = None
         self._subscriptions: list[Subscribed] = []
 
     async def __aenter__(self) -> Self:
@@ -253,6 +255,8 @@ class Microlith(StoreSide):
             await serving.start(self._subscriptions)
             self._followers = self.delivery.read_side = followers_of(wiring, store, self._executor, serving.value)
             self._followers.start(self._tasks.spawn)
+            if store.sharing is not None and not store.leads:
+                self._leading = self._tasks.spawn(self._lead(store.sharing, serving), "microlith waits to lead")
         except BaseException:
             await self._close(store)
             raise
@@ -272,6 +276,8 @@ class Microlith(StoreSide):
         delivery, self.intake = self.delivery, False
         if delivery is None:
             return 0
+        if self._leading is not None:
+            self._leading.cancel()
         delivery.timers.close()
         if self._connections is not None:
             await self._connections.stop_taking()
@@ -324,6 +330,11 @@ class Microlith(StoreSide):
             HandlerFailedError: It raised; old rows in the store keep serving.
         """
         return await self._following().rebuild(projection, progress or (lambda _done, _all: None))
+
+    async def _lead(self, sharing: Sharing, serving: Serving) -> None:
+        """Do what only one does of those that share the store, as soon as nobody else does."""
+        await sharing.lead()
+        await serving.lead()
 
     def running(self) -> dict[str, list[dict[str, Any]]]:
         """Return the handlers at work now, by correlation id: handler, message, attempt, milliseconds so far."""

@@ -17,7 +17,8 @@ from microlith.clock import Clock
 from microlith.component import Component
 from microlith.delivery import Delivery, HandlerCompletion
 from microlith.delivery.recovery import load_pending, position_lane
-from microlith.errors import DuplicateHandlerError, WrongBusError
+from microlith.delivery.sharing import KeyClaims, SharedStore
+from microlith.errors import DuplicateHandlerError, WiringError, WrongBusError
 from microlith.handlers.declared import HandlerSpec
 from microlith.handlers.injection import plan_call
 from microlith.handlers.lanes import Lane
@@ -40,6 +41,21 @@ class Buses(Protocol):
     event_bus: EventBus
     clock: Clock
     sends_scheduled: bool
+
+
+class UncarriedCommandError(WiringError):
+    """A command goes over no broker, though several processes share the store of its component."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__(
+            f"{command} goes over no broker, and the processes that share the event store could not share it.",
+            hint="Give the command bus a broker, or take `shared=yes` out of the store's url.",
+        )
+
+
+def _is_led(spec: HandlerSpec) -> bool:
+    """Tell whether a handler is that of events, which one of those that share a store hands over alone."""
+    return spec.message.__kind__ == "event"
 
 
 class Serving:
@@ -67,36 +83,99 @@ class Serving:
         self._middleware = middleware
         self._lane_limit = lane_limit
         self._streams: Streams | None = None
+        self._shared: SharedStore | None = None
 
     async def start(self, subscribed: Sequence[Subscribed]) -> None:
         """Make every lane, carry on what an earlier process left, and take messages in."""
-        delivery, wiring = self._delivery, self._wiring
-        completion = HandlerCompletion(delivery)
+        delivery, wiring, sharing = self._delivery, self._wiring, self._delivery.store.sharing
+        leads = delivery.store.leads
         for spec in wiring.handlers:
-            lane = self._lane(spec, completion, durable=spec.message.__kind__ != "query")
-            for message in spec.messages:
-                self._place(lane, message)
+            if leads or not _is_led(spec):
+                self._place(self._made(spec))
         for projection in wiring.projections:
             for event in projection.events:
                 delivery.routes.of(event).projections += 1
         for entry in subscribed:
             self.subscribe(entry, start=False)
         self._connections.place(delivery, self._executor, self._tasks.spawn, self._lane_limit)
-        await load_pending(delivery)
-        await delivery.retrying.load()
-        head = await delivery.store.head()
-        await self._connections.find_checkpoints(delivery, head)
-        for lane in delivery.routes.lanes():
-            if lane.spec.message.__kind__ == "event" and lane.durable:
-                await position_lane(delivery, lane, head)
+        if sharing is not None:
+            self._check_carried()
+            self._shared = SharedStore(delivery, sharing)
+            self._shared.start(await delivery.store.head(), self._tasks.spawn)
+        if leads:
+            await load_pending(delivery)
+            await self._position([lane for lane in delivery.routes.lanes() if _is_led(lane.spec) and lane.durable])
+            await self._know_what_others_wrote()
+            await delivery.retrying.load()
+        else:
+            self._count_led(1)
+            delivery.timers.close()
         for lane in delivery.routes.lanes():
             lane.start()
         self._tasks.spawn(watch(delivery), "microlith watch")
-        if self._app.sends_scheduled:
-            self._tasks.spawn(delivery.timers.run(), "microlith timers")
-        else:
-            delivery.timers.close()
         await self._connections.start(delivery, self._tasks.spawn)
+        if leads:
+            await self._begin_to_lead()
+
+    async def lead(self) -> None:
+        """Go on as the one that leads those who share the store."""
+        delivery = self._delivery
+        await load_pending(delivery)
+        lanes = [self._made(spec) for spec in self._wiring.handlers if _is_led(spec)]
+        await self._position(lanes)
+        self._count_led(-1)
+        for (
+            lane
+        ) in lanes:  # only now: what is delivered to a lane that does not know its place would hide what is before
+            self._place(lane)
+        await self._know_what_others_wrote()
+        await delivery.retrying.load()
+        for lane in lanes:
+            lane.start()
+        delivery.timers.open()
+        await self._begin_to_lead()
+
+    async def _position(self, lanes: Sequence[Lane]) -> None:
+        """Find out where those stood who handed events over before."""
+        delivery = self._delivery
+        head = await delivery.store.head()
+        await self._connections.find_checkpoints(delivery, head)
+        for lane in lanes:
+            await position_lane(delivery, lane, head)
+
+    async def _know_what_others_wrote(self) -> None:
+        """Have lanes read what was written while they had no place yet."""
+        if self._shared is not None:
+            self._shared.wrote(await self._delivery.store.head())
+
+    def _count_led(self, change: int) -> None:
+        """Count the handlers of events that whoever leads has, where this process does not."""
+        for spec in self._wiring.handlers:
+            if _is_led(spec):
+                for message in spec.messages:
+                    self._delivery.routes.of(message).leaves += change
+
+    async def _begin_to_lead(self) -> None:
+        """Begin with what only one of those does that share a store, once everything is in its place."""
+        if self._app.sends_scheduled:
+            self._tasks.spawn(self._delivery.timers.run(), "microlith timers")
+        else:
+            self._delivery.timers.close()
+        if self._shared is not None:
+            self._tasks.spawn(self._shared.carry_on_for_others(), "microlith carries on for others")
+        await self._connections.lead(self._delivery, self._tasks.spawn)
+
+    def _check_carried(self) -> None:
+        """Refuse a command that one process would keep from the others.
+
+        Raises:
+            UncarriedCommandError: It goes over no broker.
+        """
+        for spec in self._wiring.handlers:
+            for message in spec.messages:
+                entry = self._wiring.types.of(message)
+                if entry.kind == "command" and not self._connections.carries(entry):
+                    raise UncarriedCommandError(entry.full_name)
 
     def subscribe(self, entry: Subscribed, *, start: bool = True) -> None:
         """Add a handler that is not part of a component.
@@ -150,13 +229,22 @@ class Serving:
             return self._resources.get(detail, annotation)
         return View(annotation.__args__[0], detail, self._delivery.store)
 
-    def _place(self, lane: Lane, message: type[Any]) -> None:
+    def _made(self, spec: HandlerSpec) -> Lane:
+        """Make the lane of a handler."""
+        lane = self._lane(spec, HandlerCompletion(self._delivery), durable=spec.message.__kind__ != "query")
+        sharing = self._delivery.store.sharing
+        if sharing is not None and lane.keyed is not None and not _is_led(spec):
+            lane.claims = KeyClaims(self._delivery.store, sharing, spec.name, self._tasks.spawn)
+        return lane
+
+    def _place(self, lane: Lane) -> None:
         """Put a lane where its messages come from: this process, or a transport."""
-        route = self._delivery.routes.of(message)
-        if route.kind != "event" and self._connections.carries(route.entry):
-            route.inbound = lane
-        else:
-            route.lanes.append(lane)
+        for message in lane.spec.messages:
+            route = self._delivery.routes.of(message)
+            if route.kind != "event" and self._connections.carries(route.entry):
+                route.inbound = lane
+            else:
+                route.lanes.append(lane)
 
     def _lane(self, spec: HandlerSpec, completion: HandlerCompletion, *, durable: bool) -> Lane:
         call = plan_call(spec, self._wiring.resolver(spec, self.value))

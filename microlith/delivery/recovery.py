@@ -7,6 +7,7 @@ ended, because the process died each time, becomes a dead letter. A stop that cu
 import asyncio
 import logging
 from collections.abc import Callable
+from math import inf
 
 from microlith.context import Handling
 from microlith.delivery.delivery import Delivery
@@ -24,8 +25,14 @@ _COUNTED = 32
 keeps its order, and what came before was settled."""
 
 
-async def load_pending(delivery: Delivery) -> int:
-    """Put the commands that were accepted and not settled into their lanes; return how many wait for a handler in vain."""
+async def load_pending(delivery: Delivery, until: float = inf) -> int:
+    """Put the commands that were accepted and not settled into their lanes; return how many wait for a handler in vain.
+
+    Args:
+        delivery: Where the lanes are. What is in them already is passed over.
+        until: Only those that were sent before, seconds since the epoch.
+    """
+    known = {one.envelope.message_id for lane in delivery.routes.lanes() for one in lane.unfinished()}
     after, orphans = -1, 0
     while page := await delivery.store.pending_commands(after=after, limit=_PAGE):
         after = page[-1].sequence
@@ -33,7 +40,7 @@ async def load_pending(delivery: Delivery) -> int:
             route = delivery.routes.get(type(pending.envelope.message))
             if route is None or not route.lanes:
                 orphans += 1
-            else:
+            elif pending.envelope.time < until and pending.envelope.message_id not in known:
                 route.lanes[0].push(pending.envelope, attempt=0)
     return orphans
 

@@ -161,7 +161,11 @@ class Retrying:
             self.end(sequence, error)
 
     def _gone(self, lane: Lane, key: str) -> None:
-        if lane.spec.parks and lane.keyed is not None and lane.keyed.unblock(key):
+        if not lane.spec.parks or lane.keyed is None:
+            return
+        if lane.claims is not None:  # others may have parked some: the store will say whether there are more
+            lane.keyed.know(key, lane.keyed.blocked.get(key, 0) + 2)
+        if lane.keyed.unblock(key):
             self._let_go_on(lane, key)
 
     def _let_go_on(self, lane: Lane, key: str) -> None:

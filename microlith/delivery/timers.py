@@ -194,10 +194,19 @@ class Timers:
         """Look at the clocks anew."""
         self._changed.set()
 
+    def forget(self) -> None:
+        """Ask the store when the first is due: others have changed that."""
+        self._first = (-_NEVER, -_NEVER)
+        self._changed.set()
+
     def close(self) -> None:
         """Send nothing any more; what is scheduled stays in the store."""
         self._closed = True
         self._changed.set()
+
+    def open(self) -> None:
+        """Be about to send, after it was closed: another process did it until now."""
+        self._closed = False
 
     async def run(self) -> None:
         """Send what is due, whenever it is; ends when closed."""

@@ -82,6 +82,9 @@ class MemoryEventStore(MemorySnapshots, MemoryPutAside):
         self._rebuilding = asyncio.Lock()
         self._keys: KeyRing | None = None
 
+    leads = True
+    sharing = None
+
     async def open(self, projections: Sequence[Projecting] = ()) -> None:
         """Build the read models from what the log holds."""
         if self._types.personal:

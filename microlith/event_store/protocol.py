@@ -16,6 +16,7 @@ from microlith.event_store.event_copy import EventCopy
 from microlith.event_store.projecting import Projecting, ProjectionState, Reached, Rebuilt
 from microlith.event_store.recorded_event import RecordedEvent
 from microlith.event_store.schedule import FIRST, Schedule, Turn
+from microlith.event_store.sharing import Sharing
 from microlith.event_store.snapshot import Snapshot, SnapshotCheck, SnapshotStore
 from microlith.event_store.tables import Column, Key, KeyType, RowReader, RowWriter, TableSpec
 from microlith.event_store.unit import (
@@ -67,7 +68,7 @@ T = TypeVar("T")
 
 
 class EventStore(SnapshotStore, Protocol):
-    """Keeps events, accepted commands and read models. One process owns one.
+    """Keeps events, accepted commands and read models. One process owns one, or several share it.
 
     Writes are committed in the order of the calls. Positions are given in commit order and are
     visible in that order: a reader never sees a new event below one it has seen. `done` is called
@@ -83,6 +84,16 @@ class EventStore(SnapshotStore, Protocol):
     @property
     def engine(self) -> str:
         """What keeps the events, with its version, such as "SQLite 3.51.3"; "memory" for the process itself."""
+        ...
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process may do what only one may: it owns the store, or leads those who share it."""
+        ...
+
+    @property
+    def sharing(self) -> Sharing | None:
+        """What the processes that share the store need of each other; None where one process owns it."""
         ...
 
     async def open(self, projections: Sequence[Projecting] = ()) -> None:

@@ -172,6 +172,13 @@ class KeyedQueue:
         if key is not None:
             self.blocked[key] = self.blocked.get(key, 0) + 1
 
+    def know(self, key: str, letters: int) -> None:
+        """Take over how many dead letters a key has, as the store says."""
+        if letters:
+            self.blocked[key] = letters
+        else:
+            self.blocked.pop(key, None)
+
     def unblock(self, key: str) -> bool:
         """Note that a dead letter of a key is gone; tell whether there are more."""
         left = self.blocked.pop(key, 0) - 1

@@ -91,6 +91,22 @@ class Completion(Protocol):
         ...
 
 
+_COMMITTED = ("ok", "ignored")
+"""How a handling ended whose commit its lane has waited for. What is written about a failure is not waited for."""
+
+
+class Claims(Protocol):
+    """Keeps other processes from handling messages of a key."""
+
+    async def take(self, lane: "Lane", key: str) -> None:
+        """Wait until no other process handles a message of a key; know what stands before it."""
+        ...
+
+    def let_go(self, key: str, *, committed: bool) -> None:
+        """Let others have it: at once, or when what is still to be written about its message is committed."""
+        ...
+
+
 class Slot:
     """One worker of a lane: the message it has taken, until its commit, and when its handler was called."""
 
@@ -118,6 +134,7 @@ class Lane:
         last_seen: For events: global position up to which messages have entered the lane.
         missed: For events: highest position that passed while it was behind.
         keyed: Its queue, if its handler has a key.
+        claims: What claims its keys, where other processes share its store.
         under_way: Positions being handled now; with a key, also those that wait in the queue.
         highest_done: Highest position it is done with.
         finished_above: Positions above its checkpoint that an earlier process finished.
@@ -146,6 +163,7 @@ class Lane:
         self.answers = spec.message.__kind__ == "query"
         self.durable = durable
         self.keyed = None if spec.key is None else KeyedQueue(spec.key)
+        self.claims: Claims | None = None
         self.queue: deque[Handling] | KeyedQueue = deque() if self.keyed is None else self.keyed
         self.behind = False
         self.stopped = False
@@ -274,7 +292,7 @@ class Lane:
                 await finishing
             slot.handling = None
             if keyed is not None:
-                keyed.done(handling)
+                self._let_go(keyed, handling)
             if handling.ended >= turn_ends:
                 if self.senders:
                     self.admit(CROWDED - len(queue))
@@ -283,6 +301,8 @@ class Lane:
 
     async def _begins(self, slot: Slot, handling: Handling) -> bool:
         """Park a message that stands behind a dead letter of its key; count another try; tell whether it may begin."""
+        if self.keyed is not None and self.claims is not None and (key := self.keyed.digest_of(handling)) is not None:
+            await self.claims.take(self, key)
         if self.keyed is not None and self.spec.parks and self.keyed.stands_behind(handling):
             self._completion.park(self, handling)
             await asyncio.sleep(0)  # there may be thousands
@@ -295,8 +315,14 @@ class Lane:
                 return True
         slot.handling = None
         if self.keyed is not None:
-            self.keyed.done(handling)
+            self._let_go(self.keyed, handling)
         return False
+
+    def _let_go(self, keyed: KeyedQueue, handling: Handling) -> None:
+        """Let the next message of a key come, here or in another process."""
+        if self.claims is not None and (key := keyed.digest_of(handling)) is not None:
+            self.claims.let_go(key, committed=getattr(handling, "outcome", "") in _COMMITTED)
+        keyed.done(handling)
 
     def done_with(self, position: int) -> int:
         """Note that an event is finished; return up to which position all are."""

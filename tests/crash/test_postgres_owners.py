@@ -104,8 +104,8 @@ async def test_the_same_check_catches_a_store_that_does_not_look_who_owns_it(pos
     first, second = await take_over(postgres_schema, monkeypatch)
     await second.store_items("second")
     assert isinstance(first.store, PostgresEventStore)
-    assert first.store._ownership is not None
-    first.store._ownership.epoch += 1
+    assert isinstance(first.store._permission, ownership.Ownership)
+    first.store._permission.epoch += 1
 
     await first.store_items("a")
     log = await second.whole_log()

@@ -20,6 +20,7 @@ import pytest
 from microlith.context import correlated
 from microlith.errors import CorruptionError, StoreAwayError
 from microlith.event_store.postgres import PostgresEventStore
+from microlith.event_store.postgres.ownership import Ownership
 from microlith.event_store.postgres.place import Place
 from microlith.event_store.postgres.session import LogEnd, PostgresSession
 from microlith.event_store.protocol import Unit
@@ -105,8 +106,8 @@ class Load:
         first, second = self.whole.store, self.beside.store
         assert isinstance(first, PostgresEventStore)
         assert isinstance(second, PostgresEventStore)
-        ownership = first._ownership
-        assert ownership is not None
+        ownership = first._permission
+        assert isinstance(ownership, Ownership)
         second._take = lambda: ownership  # type: ignore[method-assign]
         await second.open()
         return Held(self.writing(self.beside))

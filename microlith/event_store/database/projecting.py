@@ -99,6 +99,26 @@ class Projections:
                 self.make_empty(projecting)
             self._save(standing)
 
+    def join(self, head: int) -> bool:
+        """Take over where every projection stands, as whoever leads keeps them; tell whether all can be folded into.
+
+        Args:
+            head: Where the log ends, in a transaction.
+        """
+        ready = self.renew() == len(self.standings)
+        return ready and all(one.error is not None or one.checkpoint == head for one in self._inline.values())
+
+    def renew(self) -> int:
+        """Read where the projections stand, which others have moved; return how many are there as this code has them."""
+        known = {name: rest for name, *rest in self._session.named("select_projections")}
+        found = 0
+        for name, standing in self.standings.items():
+            fingerprint, checkpoint, error = known.get(name, ("", -1, None))
+            if fingerprint == standing.projecting.fingerprint and standing.outdated is None:
+                standing.checkpoint, standing.error = checkpoint, error
+                found += 1
+        return found
+
     def make_empty(self, projecting: Projecting) -> None:
         """Make the tables of a projection anew, without rows."""
         for table in projecting.tables:

@@ -85,10 +85,19 @@ def _fill(writer: Writer, name: str, events: Sequence[RecordedEvent]) -> None:
 
 
 def _finish(name: str, writer: Writer, reader: LogReader, pin: Pin, done: int) -> int:
-    while events := reader.all(done, PAGE):
-        _fill(writer, name, events)
-        done = events[-1].position
-    writer.transact(lambda: writer.projections.switch(name, done))
+    def switch() -> bool:
+        """Switch, unless another process has appended meanwhile."""
+        if writer.state.head > done:
+            return False
+        writer.projections.switch(name, done)
+        return True
+
+    while True:
+        while events := reader.all(done, PAGE):
+            _fill(writer, name, events)
+            done = events[-1].position
+        if writer.transact(switch):
+            break
     writer.projections.switched(name, done)
     pin.begin()
     return done

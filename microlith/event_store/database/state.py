@@ -49,6 +49,20 @@ class LogState:
         self.tried: set[tuple[str, str]] = set(session.named("select_attempts"))
         self._streams: dict[str, int] = {}
 
+    def follow(self, head: int, checksum: bytes, sequence: int) -> None:
+        """Take note that others have written, up to there, who share the log and do not lead.
+
+        What a leader alone changes, such as checkpoints, is as it was.
+        """
+        self.head = head
+        self.checksum = checksum
+        self.sequence = sequence
+        self._streams.clear()
+
+    def learn_pending(self) -> None:
+        """Read anew which commands are not settled, those of others among them."""
+        self.pending = dict(self._session.named("select_pending_ids"))
+
     def is_bare(self) -> bool:
         """Tell whether nothing was ever written."""
         return self.head < 0 and not self.sequence and not self._session.named("select_any_schedule")

@@ -51,6 +51,7 @@ from microlith.event_store.protocol import (
 )
 from microlith.event_store.records import StoredType, write_facts, write_stream
 from microlith.event_store.schedule import FIRST, Cancelling, Change, Schedule, Turn
+from microlith.event_store.sharing import LedElsewhereError, Sharing
 from microlith.messages import Message
 from microlith.serialization import MessageTypes
 
@@ -103,6 +104,16 @@ class DatabaseEventStore(DatabaseSnapshots, ABC):
     def failure(self) -> StoreError | None:
         """Why the store stopped writing for good; None while it writes."""
         return self._writer.failure if self._pid else None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process may do what only one may: it owns the store, or leads those who share it."""
+        return True
+
+    @property
+    def sharing(self) -> Sharing | None:
+        """What the processes that share the store need of each other; None where one process owns it."""
+        return None
 
     @abstractmethod
     async def open(self, projections: Sequence[Projecting] = ()) -> None:
@@ -226,6 +237,8 @@ class DatabaseEventStore(DatabaseSnapshots, ABC):
 
     async def pending_commands(self, *, after: int = -1, limit: int = 500) -> list[PendingCommand]:
         """Read commands that are not settled, in order of acceptance. What fits no class any more is a dead letter."""
+        if self.sharing is not None and after < 0:  # what others have accepted is this one's to carry on
+            await self._writer.do(self._writer.learn_pending)
         return await recovering.pending_commands(self._writer, self._reader, after, limit, self._look)
 
     async def begin_again(self, handler: str, envelope: Envelope[Any]) -> int:
@@ -345,7 +358,7 @@ class DatabaseEventStore(DatabaseSnapshots, ABC):
 
     async def rebuild(self, name: str, progress: Callable[[int, int], None]) -> Rebuilt:
         """Build a projection anew beside the live one and switch at once."""
-        self._check_process()
+        self._check_leads("Building a projection anew")
         async with self._rebuilding:
             return await rebuild(name, self._writer, self._reader, self._pin(), progress)
 
@@ -355,7 +368,7 @@ class DatabaseEventStore(DatabaseSnapshots, ABC):
         Raises:
             RestoreError: One does not continue the log; nothing was written.
         """
-        self._check_process()
+        self._check_leads("Restoring events")
         async with self._rebuilding:
             return await self._writer.do(lambda: self._writer.restore(copies))
 
@@ -418,6 +431,11 @@ class DatabaseEventStore(DatabaseSnapshots, ABC):
             return self._types.encode(settlement.envelope.message, settlement.envelope.message_id)
         except (PayloadError, UnknownTypeError):
             return _NULL
+
+    def _check_leads(self, what: str) -> None:
+        self._check_process()
+        if self.sharing is not None and not self.leads:
+            raise LedElsewhereError(what, self.sharing.leader)
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:

@@ -169,6 +169,10 @@ class Writer(ABC):
             raise failed.error from failed
         return restoring.count
 
+    def learn_pending(self) -> None:
+        """Learn which commands are not settled, those of others among them, inside a job."""
+        self.transact(self.state.learn_pending)
+
     def transact(self, work: Callable[[], T]) -> T:
         """Run something as one transaction, inside a job."""
         return self.tell_failure(lambda: self.session.transact(work))

@@ -13,7 +13,7 @@ from microlith.event_store.database.state import LogState
 from microlith.event_store.database.statements import statements
 from microlith.event_store.postgres.connection import Connection, run, said
 from microlith.event_store.postgres.place import Place
-from microlith.event_store.postgres.session import LogEnd, PostgresSession
+from microlith.event_store.postgres.session import PostgresSession
 from microlith.serialization import MessageTypes
 
 VERSION = 1
@@ -91,25 +91,30 @@ def prepare(connection: Connection, place: Place) -> None:
         ) from None
 
 
-def open_log(session: PostgresSession, place: Place, types: MessageTypes, end: LogEnd) -> LogState:
-    """Check the newest events, and read the state.
+def open_log(session: PostgresSession, place: Place, types: MessageTypes) -> LogState:
+    """Check the newest events, and read the state, while nobody else can write.
 
     Raises:
         CorruptionError: The end of the log is damaged.
     """
-    try:
-        session.transact(lambda: register(session, types))
+
+    def read() -> LogState:
+        register(session, types)
         reading = statements("postgres_reading.sql")
         numbered = StoredTypes(session.run(reading["select_types"]), types)
         head = int(session.run(reading["select_last_position"])[0][0])
-        if head != end.head:
+        written, sequence, kept = session.end()
+        if head != written:
             raise CorruptionError(
-                f"position {min(head, end.head) + 1}", f"the log ends at {head}, but was written up to {end.head}"
+                f"position {min(head, written) + 1}", f"the log ends at {head}, but was written up to {written}"
             )
         checksum = check_end(session, LogReader(session, numbered, types, lambda: head), head)
-        if checksum != end.checksum:
+        if checksum != kept:
             raise CorruptionError(f"position {head}", "the last checksum is not the one that was written")
-        return LogState(session, numbered, head, checksum, end.sequence)
+        return LogState(session, numbered, head, checksum, sequence)
+
+    try:
+        return session.transact(read)
     except (LookupError, TypeError, ValueError) as error:
         # Everything read here was written by this package: what cannot be understood is damaged.
         raise CorruptionError(place.shown, f"{type(error).__name__}: {error}") from None

@@ -12,6 +12,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from selectors import EVENT_READ, DefaultSelector
 from time import monotonic, sleep
@@ -22,6 +23,7 @@ import psycopg
 from microlith.errors import StoreAwayError, StoreError, StoreLockedError
 from microlith.event_store.database.statements import statements
 from microlith.event_store.postgres.connection import Connection, connect, run, said
+from microlith.event_store.postgres.permission import Leader
 from microlith.event_store.postgres.place import Place
 
 logger = logging.getLogger("microlith.event_store")
@@ -63,12 +65,13 @@ class Ownership:
         self._thread: threading.Thread | None = None
 
     @classmethod
-    def take(cls, place: Place, prepare: Callable[[Connection], None]) -> Self:
-        """Become the owner of a schema.
+    def take(cls, place: Place, prepare: Callable[[Connection], None], agreed: str = "") -> Self:
+        """Become the owner of a schema, or the one that leads those who share it.
 
         Args:
             place: Where it lies.
             prepare: Makes what is missing in it, once nobody else can.
+            agreed: What those must agree on who share it with this process; "" where nobody may.
 
         Raises:
             StoreAwayError: The server does not answer.
@@ -79,7 +82,7 @@ class Ownership:
             cls._lock(place, connection)
             prepare(connection)
             ownership = cls(place, connection)
-            ownership.epoch = run(connection, statements(_SQL)["take_over"], (_self(),))[0][0]
+            ownership.epoch = cls._take_over(connection, agreed)
         except BaseException:
             connection.close()
             raise
@@ -131,6 +134,10 @@ class Ownership:
         self._wake.close()
         self._woken.close()
 
+    def refusal(self, epoch: int, leader: Callable[[], Leader]) -> StoreError | None:
+        """Say why a transaction may not write: another process is the owner now."""
+        return None if self.lost is None and epoch == self.epoch else self.lose(leader()[0])
+
     def lose(self, owner: str) -> StoreError:
         """Note that another process is the owner now; return the error that says so."""
         if self.lost is None:
@@ -139,8 +146,17 @@ class Ownership:
         return self.lost
 
     @staticmethod
+    def _take_over(connection: Connection, agreed: str) -> int:
+        sql = statements(_SQL)
+        with connection.transaction():
+            epoch = run(connection, sql["take_over"], (_self(),))[0][0]
+            run(connection, sql["share"], (agreed,))
+            run(connection, sql["forget_writers"])
+        return int(epoch)
+
+    @staticmethod
     def _lock(place: Place, connection: Connection) -> None:
-        sql, until = statements(_SQL), monotonic() + _LEAVING_SECONDS
+        sql, until = statements(_SQL), monotonic() + (0 if place.shared else _LEAVING_SECONDS)
         while not run(connection, sql["try_lock"], (place.schema,))[0][0]:
             if monotonic() > until:
                 raise StoreLockedError(f"{place.shown} (schema {place.schema})", holder_of(place, connection))
@@ -161,6 +177,9 @@ class Ownership:
                     self._drop()
                     self._rest(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
+            if self._place.shared and self._connection is not None:
+                with suppress(psycopg.Error):
+                    run(self._connection, self._sql["leave"], (self.epoch,))
         finally:
             self._drop()
 

@@ -1,6 +1,7 @@
 """Where a PostgreSQL event store lies, as its url says it.
 
     postgresql://USER:PASSWORD@HOST:PORT/DATABASE?schema=NAME&durability=fast&standby=yes&sslmode=verify-full
+    postgresql://USER:PASSWORD@HOST:PORT/DATABASE?shared=yes
 
 Our own options are taken out; all others are libpq's, whose documentation says what they mean. What a url does not say,
 libpq takes from its environment variables, its password file and its service file.
@@ -59,6 +60,7 @@ class Place(NamedTuple):
             server may take the newest commits; what remains is the log up to some position.
         shown: The url as it may be shown.
         stands_by: Whether a process that finds it owned waits until it can take over, rather than being refused.
+        shared: Whether several processes work on it, of which one leads.
     """
 
     url: str
@@ -66,6 +68,7 @@ class Place(NamedTuple):
     durability: Durability
     shown: str
     stands_by: bool = False
+    shared: bool = False
 
     @classmethod
     def of(cls, url: str) -> Self:
@@ -75,14 +78,15 @@ class Place(NamedTuple):
             PlaceError: It names no schema that could be, or has an option that nobody knows.
         """
         base, _, query = url.partition("?")
-        schema, durability, standby, others = DEFAULT_SCHEMA, "durable", "no", []
+        schema, durability, others = DEFAULT_SCHEMA, "durable", []
+        switches = {"standby": False, "shared": False}
         for name, value in parse_qsl(query, keep_blank_values=True):
             if name == "schema":
                 schema = value
             elif name == "durability":
                 durability = value
-            elif name == "standby":
-                standby = value
+            elif name in switches:
+                switches[name] = _switched(name, value)
             else:
                 others.append(f"{quote(name)}={quote(value, safe='')}")
         if not _SCHEMA.fullmatch(schema) or schema.startswith("pg_"):
@@ -96,17 +100,24 @@ class Place(NamedTuple):
             raise _refused(query, str(error)) from None
         if durability not in ("durable", "fast"):
             raise PlaceError(f"the durability {durability!r} is not known")
-        if standby not in ("yes", "no"):
-            raise PlaceError(f"standby is yes or no, not {standby!r}")
+        if all(switches.values()):
+            raise PlaceError("a process that shares a store does not stand by: leave standby out")
         return cls(
             rest,
             schema,
             "fast" if durability == "fast" else "durable",
             masked(url),
-            standby == "yes",
+            switches["standby"],
+            switches["shared"],
         )
 
     @property
     def keys(self) -> str:
         """The schema of the keys, so that they can be backed up apart from what they open."""
         return f"{self.schema}_keys"
+
+
+def _switched(name: str, value: str) -> bool:
+    if value not in ("yes", "no"):
+        raise PlaceError(f"{name} is yes or no, not {value!r}")
+    return value == "yes"

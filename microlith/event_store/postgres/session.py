@@ -34,7 +34,7 @@ from microlith.event_store.postgres.connection import (
     said,
 )
 from microlith.event_store.postgres.dialect import DIALECT
-from microlith.event_store.postgres.ownership import Ownership
+from microlith.event_store.postgres.permission import Permission
 from microlith.event_store.postgres.place import Place
 
 T = TypeVar("T")
@@ -67,19 +67,20 @@ class PostgresSession(Session):
     """The one connection that writes.
 
     Attributes:
-        renew: Is told where the log ends when somebody else has written; in the transaction, under the lock.
+        permission: Whether this process may write.
+        renew: Is told where the log ends when somebody else has written; in a transaction, under the lock, or before one.
         gives_up: Tells whether the store is being closed.
     """
 
     dialect = DIALECT
     is_far = True
 
-    def __init__(self, place: Place, ownership: Ownership) -> None:
+    def __init__(self, place: Place, permission: Permission) -> None:
         super().__init__()
+        self.permission = permission
         self.renew: Callable[[LogEnd], None] = lambda _: None
         self.gives_up: Callable[[], bool] = lambda: False
         self._place = place
-        self._ownership = ownership
         self._name = uuid4().hex
         self._channel = f"microlith_{place.schema}"
         self._own = statements("postgres_owning.sql")
@@ -91,6 +92,12 @@ class PostgresSession(Session):
         self._pressed: Literal["durable", "fast"] = place.durability
         self._away_since: float | None = None
         self._pauses = 0
+
+    @property
+    def backend(self) -> int:
+        """What the server calls the connection; 0 while there is none. From any thread."""
+        connection = self._connection
+        return 0 if connection is None or connection.closed else connection.info.backend_pid
 
     def connect(self) -> LogEnd:
         """Connect for the first time; return where the log ends.
@@ -107,6 +114,20 @@ class PostgresSession(Session):
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+    def leave(self) -> None:
+        """Close the connection for good: nobody will ask any more what became of the last commit."""
+        if self._place.shared and self._connection is not None:
+            with suppress(psycopg.Error):
+                run(self._connection, self._own["forget_writer"], (self._name,))
+        self.close()
+
+    def look(self) -> None:
+        """Find out whether somebody else has written, without waiting for the lock. A database that is away is not waited for."""
+        try:
+            self._learn(LogEnd(*run(self._connected(), self._own["select_end"])[0]))
+        except (psycopg.Error, StoreAwayError):
+            self.close()
 
     def run(self, text: str, values: Sequence[Any] = ()) -> list[Any]:
         """Run one statement and return its rows. A NUL, which no text here can hold, is written as what shows it."""
@@ -130,6 +151,12 @@ class PostgresSession(Session):
     def press(self, durability: Literal["durable", "fast"]) -> None:
         """Set whether the next commits wait for the server's disk."""
         self._pressed = "fast" if self._place.durability == "fast" else durability
+
+    def end(self) -> tuple[int, int, bytes]:
+        """Return where the log ends, in a transaction: position, number of the last command, checksum."""
+        if self._end is None:
+            raise RuntimeError("no transaction has begun")
+        return self._end
 
     def ends_at(self, head: int, sequence: int, checksum: bytes) -> None:
         """Take note of where the log ends with what the transaction has written."""
@@ -221,33 +248,41 @@ class PostgresSession(Session):
         if self._pressed != self._place.durability:
             self.run("SET LOCAL synchronous_commit TO off")
         end = LogEnd(*self.run(self._own["lock_end"])[0])
-        if self._ownership.lost is not None or end.epoch != self._ownership.epoch:
-            owner = self.run(self._own["select_owner"])[0][1]
-            raise WriteFailed(self._ownership.lose(owner), usable=False)
+        refused = self.permission.refusal(end.epoch, lambda: self.run(self._own["select_leader"])[0])
+        if refused is not None:
+            raise WriteFailed(refused, usable=False)
         if end.version < self._version:
             raise WriteFailed(self._lost_commits(end), usable=False)
+        self._learn(end)
+        self._begun_at = end.head
+        self._end = (end.head, end.sequence, end.checksum)
+
+    def _learn(self, end: LogEnd) -> None:
         if end.version > self._version:
             self.renew(end)
             self._version = end.version
-        self._begun_at = end.head
-        self._end = (end.head, end.sequence, end.checksum)
 
     def _finish(self) -> None:
         if self._end is not None:
             self.run(self._own["move_end"], (self._name, *self._end))
-            if self._end[0] > self._begun_at:
+            if self._place.shared:
+                self.run(self._own["note_commit"], (self._name, str(self._version + 1)))
+            if self._place.shared or self._end[0] > self._begun_at:
                 self.run(self._own["notify"], (self._channel, str(self._end[0])))
 
     def _came_about(self, error: psycopg.Error) -> bool:
         """Find out whether a commit whose connection was lost has come about. Takes as long as the server is away.
 
-        The row is not let go before the transaction has ended, and the commit moved it by one.
+        The row is not let go before the transaction has ended, and the commit moved it by one. Where others write, too,
+        each notes its last one.
 
         Raises:
             WriteFailed: The store is closed meanwhile, or somebody else has written since.
         """
         logger.warning("The outcome of a commit is not known yet: %s", said(error))
-        end = self._end_after_loss()
+        end, noted = self._end_after_loss()
+        if self._place.shared and end.version >= self._version:
+            return noted == self._version + 1
         if end.version == self._version:
             return False
         if end.version == self._version + 1 and end.writer == self._name:
@@ -256,10 +291,14 @@ class PostgresSession(Session):
             raise WriteFailed(self._lost_commits(end), usable=False)
         raise WriteFailed(UnknownOutcomeError("another process has written since"), usable=False)
 
-    def _end_after_loss(self) -> LogEnd:
+    def _end_after_loss(self) -> tuple[LogEnd, int]:
+        """Return where the log ends, and which commit this writer has noted last."""
         while True:
             try:
-                return self._look_at_end(self._connected())
+                connection = self._connected()
+                end = self._look_at_end(connection)
+                noted = run(connection, self._own["select_commit"], (self._name,))
+                return end, int(noted[0][0]) if noted else -1
             except (psycopg.Error, StoreAwayError) as again:
                 self.close()
                 if self.gives_up():

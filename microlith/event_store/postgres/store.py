@@ -16,8 +16,10 @@ from microlith.event_store.database.store import DatabaseEventStore
 from microlith.event_store.postgres.connection import Connection
 from microlith.event_store.postgres.opening import prepare, server_of
 from microlith.event_store.postgres.ownership import Ownership
+from microlith.event_store.postgres.permission import Membership, agreed_in, agreement
 from microlith.event_store.postgres.place import Place
 from microlith.event_store.postgres.readers import PostgresPin, PostgresReaders
+from microlith.event_store.postgres.sharing import PostgresSharing
 from microlith.event_store.postgres.writer import PostgresWriter
 from microlith.event_store.protocol import Projecting
 from microlith.serialization import MessageTypes
@@ -33,6 +35,16 @@ _LOOK_SECONDS = 0.5
 _THREADS = 8
 
 
+class SharedPersonalError(StoreError):
+    """Processes share no store whose messages have personal fields."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(
+            f"Messages have personal fields, whose keys several processes cannot keep for the event store {place.shown}.",
+            hint="Take `shared=yes` out of its url; `standby=yes` lets another process stand by.",
+        )
+
+
 class PostgresEventStore(DatabaseEventStore):
     """Keeps events, commands and read models in one schema.
 
@@ -45,7 +57,9 @@ class PostgresEventStore(DatabaseEventStore):
         super().__init__(types, place.durability)
         self._place = place
         self._engine = "PostgreSQL"
-        self._ownership: Ownership | None = None
+        self._permission: Ownership | Membership | None = None
+        self._sharing: PostgresSharing | None = None
+        self._agreed = ""
 
     @property
     def engine(self) -> str:
@@ -55,32 +69,52 @@ class PostgresEventStore(DatabaseEventStore):
     @property
     def failure(self) -> StoreError | None:
         """Why the store stopped writing for good; None while it writes."""
-        lost = None if self._ownership is None else self._ownership.lost
-        return super().failure or lost
+        permission = (self._sharing and self._sharing.ownership) or self._permission
+        return super().failure or (None if permission is None else permission.lost)
+
+    @property
+    def sharing(self) -> PostgresSharing | None:
+        """What the processes that share the schema need of each other; None when this one owns it."""
+        return self._sharing
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process owns the schema, or leads those who share it."""
+        return self._sharing is None or self._sharing.ownership is not None
 
     async def open(self, projections: Sequence[Projecting] = ()) -> None:
         """Take ownership, check the end of the log, and bring the projections up to it.
 
         Raises:
             StoreAwayError: The server does not answer.
-            StoreLockedError: Another process owns the schema, and this one does not stand by; nothing was touched.
+            StoreLockedError: Another process owns the schema, and this one neither stands by nor shares it; nothing was
+                touched.
+            SharedPersonalError: It is to be shared, and messages have personal fields.
             SchemaError: The schema is something else, or newer.
             CorruptionError: The newest events are damaged.
         """
-        ownership = await self._own()
+        if self._place.shared:
+            if self._types.personal:
+                raise SharedPersonalError(self._place)
+            self._agreed = agreement(self._types, projections)
+        permission = await self._allowed()
         try:
-            writer = PostgresWriter(self._place, self._types, ownership)
+            writer = PostgresWriter(self._place, self._types, permission)
             await writer.start(projections)
         except BaseException:
-            await asyncio.to_thread(ownership.release)
+            if isinstance(permission, Ownership):
+                await asyncio.to_thread(permission.release)
             raise
-        self._ownership = ownership
+        self._permission = permission
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="microlith-store-reader")
         self._opened(writer, PostgresReaders(self._place))
+        if self._place.shared:
+            ownership = permission if isinstance(permission, Ownership) else None
+            self._sharing = PostgresSharing(self._place, writer, self._take, ownership)
 
     async def close(self) -> None:
         """Finish the writes under way and let go. Safe to call twice."""
-        if not self._pid or self._ownership is None:
+        if not self._pid or self._permission is None:
             return
         if os.getpid() != self._pid:
             raise ForkedError(self._pid)
@@ -89,19 +123,41 @@ class PostgresEventStore(DatabaseEventStore):
         finally:
             self._readers.close()
             self._executor.shutdown(wait=False)
-            await asyncio.to_thread(self._ownership.release)
+            if self._sharing is not None:
+                await asyncio.to_thread(self._sharing.close)
+            elif isinstance(self._permission, Ownership):
+                await asyncio.to_thread(self._permission.release)
 
-    async def _own(self) -> Ownership:
-        """Become the owner; where the place says so, as soon as whoever is the owner now has gone."""
+    async def _allowed(self) -> Ownership | Membership:
+        """Become the owner, or one of those that share; where the place says so, wait until that is possible."""
         while True:
             try:
                 return await asyncio.to_thread(self._take)
             except StoreLockedError as error:
-                if not self._place.stands_by:
+                if not (self._place.stands_by or self._place.shared):
                     raise
+                if self._place.shared and (member := await self._joined(error)) is not None:
+                    return member
                 logger.warning("This process stands by: %s", error)
             await self._stand_by()
             logger.warning("The event store %s has no owner any more; this process takes over.", self._place.shown)
+
+    async def _joined(self, error: StoreLockedError) -> Membership | None:
+        """Share with whoever leads; None when that one has other types or projections, and has to go first.
+
+        Raises:
+            StoreLockedError: It does not share.
+        """
+        until = monotonic() + GRACE_SECONDS
+        while True:
+            _, agreed = await asyncio.to_thread(agreed_in, self._place)
+            if agreed == self._agreed:
+                return Membership(self._place, agreed)
+            if agreed:
+                return None
+            if monotonic() > until:  # by now it would have said so, if it had only just begun
+                raise error
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _stand_by(self) -> None:
         """Return once nobody has owned the schema for some seconds: an owner whose connection was cut comes first."""
@@ -115,7 +171,7 @@ class PostgresEventStore(DatabaseEventStore):
             free_since = None if owner is not None else free_since or monotonic()
 
     def _take(self) -> Ownership:
-        return Ownership.take(self._place, self._prepare_schema)
+        return Ownership.take(self._place, self._prepare_schema, self._agreed)
 
     def _prepare_schema(self, connection: Connection) -> None:
         self._engine = f"PostgreSQL {server_of(connection, self._place)}"

@@ -1,22 +1,32 @@
 """The writer of a PostgreSQL store: what it opens, and what it takes away after an erasure."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from time import sleep
 
 import psycopg
 
+from microlith.event_store.database.projecting import Projections
+from microlith.event_store.database.session import WriteFailed
 from microlith.event_store.database.statements import statements
 from microlith.event_store.database.writer import Writer
+from microlith.event_store.event_copy import EventCopy
 from microlith.event_store.postgres.connection import judge
 from microlith.event_store.postgres.keys import PostgresKeys
 from microlith.event_store.postgres.opening import open_log
 from microlith.event_store.postgres.ownership import Ownership
+from microlith.event_store.postgres.permission import Membership, Permission, agreement
 from microlith.event_store.postgres.place import Place
 from microlith.event_store.postgres.session import LogEnd, PostgresSession
 from microlith.event_store.protocol import Projecting
 from microlith.privacy.keys import KeyRing
 from microlith.serialization import MessageTypes
 
+logger = logging.getLogger("microlith.event_store")
+
 _KEYS = "keys"
+_JOIN_SECONDS = 0.2
 
 
 class PostgresWriter(Writer):
@@ -25,17 +35,52 @@ class PostgresWriter(Writer):
     Args:
         place: The schema.
         types: The application's message types.
-        ownership: What says that this process is its owner.
+        permission: What says that this process may write: it is the owner, or one of those that share it.
+
+    Attributes:
+        others: What is called on the loop when others have written, with the last position of the log.
     """
 
     session: PostgresSession
 
-    def __init__(self, place: Place, types: MessageTypes, ownership: Ownership) -> None:
+    def __init__(self, place: Place, types: MessageTypes, permission: Permission) -> None:
         super().__init__(types, place.durability)
+        self.others: list[Callable[[int], None]] = []
         self._place = place
-        self._ownership = ownership
+        self._permission = permission
         self._opened: PostgresSession | None = None
         self._keys: PostgresKeys | None = None
+        self._projecting: Sequence[Projecting] = ()
+
+    def lead(self, ownership: Ownership) -> None:
+        """Go on as the one that leads, inside a job: know all that is not finished, and bring the projections up.
+
+        Raises:
+            StoreError: That cannot be done.
+        """
+        session, state = self.session, self.state
+        session.permission = ownership
+        try:
+            session.transact(lambda: state.renew(state.head, state.checksum, state.sequence))
+            self._project(self._projecting, unfinished=False)
+        except WriteFailed as failed:
+            raise failed.error from failed
+
+    def restore(self, copies: Iterable[EventCopy]) -> int:
+        """Append copies of events. Whoever shares the store may not write meanwhile, nor after: its knowledge is out of date."""
+        if not self._place.shared:
+            return super().restore(copies)
+        sharing = statements("postgres_owning.sql")["share"]
+        self.transact(lambda: self.session.run(sharing, ("",)))
+        try:
+            return super().restore(copies)
+        finally:
+            self.transact(lambda: self.session.run(sharing, (agreement(self._types, self._projecting),)))
+
+    def look(self) -> None:
+        """Find out whether others have written, inside a job."""
+        if self.failure is None:
+            self.session.look()
 
     def sweep(self) -> None:
         """Drop snapshots and what nobody declares any more, with their files."""
@@ -47,16 +92,33 @@ class PostgresWriter(Writer):
         self.session.transact(drop)
 
     def _open(self, projections: Sequence[Projecting]) -> None:
-        self.session = self._opened = session = PostgresSession(self._place, self._ownership)
+        self._projecting = projections
+        self.session = self._opened = session = PostgresSession(self._place, self._permission)
         session.gives_up = lambda: self._closed or self._giving_up
-        self.state = open_log(session, self._place, self._types, session.connect())
+        session.connect()
+        self.state = open_log(session, self._place, self._types)
+        self.projections = Projections(session, projections)
         session.renew = self._renew
         self._keys = self._open_keys()
-        self._project(projections, unfinished=self._keys is not None and self._keys.unfinished)
+        if isinstance(self._permission, Membership):
+            self._join()
+        else:
+            self._project(projections, unfinished=self._keys is not None and self._keys.unfinished)
+
+    def _join(self) -> None:
+        """Wait until whoever leads has brought the projections up to the log; from then on each commit folds into them."""
+        waited = False
+        while not self.session.transact(lambda: self.projections.join(self.session.end()[0])):
+            if self._giving_up:
+                return
+            if not waited:
+                logger.warning("The projections in %s are being built by whoever leads.", self._place.shown)
+            waited = True
+            sleep(_JOIN_SECONDS)
 
     def _leave(self) -> None:
         if self._opened is not None:
-            self._opened.close()
+            self._opened.leave()
         if self._keys is not None:
             self._types.keys = None
             self._keys.close()
@@ -68,7 +130,15 @@ class PostgresWriter(Writer):
         """Do nothing: the database itself knows how far it has come."""
 
     def _renew(self, end: LogEnd) -> None:
-        self.state.renew(end.head, end.checksum, end.sequence)
+        if not self._place.shared:
+            self.state.renew(end.head, end.checksum, end.sequence)
+            return
+        self.state.follow(end.head, end.checksum, end.sequence)
+        self.projections.renew()
+        self._tell_watching()
+        with suppress(RuntimeError):  # the loop was closed under the store: there is nobody left to tell
+            for wrote in self.others:
+                self._loop.call_soon_threadsafe(wrote, end.head)
 
     def _open_keys(self) -> PostgresKeys | None:
         """Open the keys of a store, where it has personal fields or once had; its types then seal and open with them.

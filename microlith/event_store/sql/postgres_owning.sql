@@ -22,6 +22,35 @@ SELECT epoch, owner FROM log_end
 -- From now on, whoever was the owner before writes nothing any more.
 UPDATE log_end SET epoch = epoch + 1, owner = $1 RETURNING epoch
 
+-- name: select_leader
+-- Who owns it; and, where processes share it, what they agree on. Empty where they do not.
+SELECT owner, coalesce((SELECT value FROM meta WHERE name = 'shared'), '') FROM log_end
+
+-- name: share
+INSERT INTO meta (name, value) VALUES ('shared', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value
+
+-- name: leave
+-- Whoever waits for its turn need not wait for this one to come back.
+UPDATE log_end SET owner = '' WHERE epoch = $1
+
+-- name: select_end
+SELECT epoch, version, writer, head, sequence, checksum FROM log_end
+
+-- name: note_commit
+-- Which commit was a writer's last: others may have written since.
+INSERT INTO meta (name, value) VALUES ('writer ' || $1::text, $2)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value
+
+-- name: select_commit
+SELECT value FROM meta WHERE name = 'writer ' || $1::text
+
+-- name: forget_writer
+DELETE FROM meta WHERE name = 'writer ' || $1::text
+
+-- name: forget_writers
+-- Those who have not written for a million commits are gone.
+DELETE FROM meta WHERE name LIKE 'writer %' AND value::bigint < (SELECT version - 1000000 FROM log_end)
+
 -- name: lock_end
 SELECT epoch, version, writer, head, sequence, checksum FROM log_end FOR UPDATE
 
@@ -30,3 +59,30 @@ UPDATE log_end SET version = version + 1, writer = $1, head = $2, sequence = $3,
 
 -- name: notify
 SELECT pg_notify($1, $2)
+
+-- name: claim
+-- Each wanted handler and key: true, it is claimed; null, another process has it, and this one is next; false, neither.
+-- Who wants a key goes through a gate: so a process that has let go of one cannot take it again before those who wait.
+SELECT CASE
+    WHEN NOT (is_next OR pg_try_advisory_lock(gate)) THEN false
+    WHEN pg_try_advisory_lock(claim) THEN pg_advisory_unlock(gate)
+END
+FROM (
+    SELECT number, (wanted ->> 2)::boolean AS is_next,
+           hashtextextended($1 || 'gate ' || (wanted ->> 0) || ' ' || (wanted ->> 1), 0) AS gate,
+           hashtextextended($1 || 'claim ' || (wanted ->> 0) || ' ' || (wanted ->> 1), 0) AS claim
+    FROM json_array_elements($2::json) WITH ORDINALITY AS each (wanted, number)
+) AS sought ORDER BY number
+
+-- name: let_go
+SELECT pg_advisory_unlock(hashtextextended($1 || sought.lock, 0))
+FROM json_array_elements_text($2::json) AS sought (lock)
+
+-- name: claim_again
+SELECT pg_try_advisory_lock(hashtextextended($1 || sought.lock, 0))
+FROM json_array_elements_text($2::json) AS sought (lock)
+
+-- name: count_letters
+-- How many dead letters each wanted handler and key has.
+SELECT (SELECT count(*) FROM dead_letters WHERE handler = sought.wanted ->> 0 AND key = sought.wanted ->> 1)
+FROM json_array_elements($1::json) WITH ORDINALITY AS sought (wanted, number) ORDER BY sought.number

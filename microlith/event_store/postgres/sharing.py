@@ -1,0 +1,187 @@
+"""A process's part in a shared schema: it hears when others have written, claims keys, and leads when it is its turn.
+
+A thread listens on a connection of its own. Notifications are only hints: it looks by itself, too, each second.
+"""
+
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from selectors import EVENT_READ, DefaultSelector
+from time import monotonic
+from typing import NamedTuple
+
+import psycopg
+
+from microlith.errors import StoreAwayError, StoreLockedError
+from microlith.event_store.database.statements import statements
+from microlith.event_store.postgres.claims import Claims
+from microlith.event_store.postgres.connection import Connection, connect, run
+from microlith.event_store.postgres.ownership import Ownership
+from microlith.event_store.postgres.place import Place
+from microlith.event_store.postgres.writer import PostgresWriter
+
+logger = logging.getLogger("microlith.event_store")
+
+GRACE_SECONDS = 5.0
+"""How long nobody must have led before another process does: one whose connection was cut comes first."""
+_LOOK_SECONDS = 1.0
+_AGAIN_SECONDS = 0.5
+
+
+class PostgresSharing:
+    """What a process that shares a schema has of the others. Belongs to the loop that made it.
+
+    Attributes:
+        leader: Who leads, as it said itself; "" while nobody does.
+    """
+
+    def __init__(
+        self, place: Place, writer: PostgresWriter, take: Callable[[], Ownership], ownership: Ownership | None
+    ) -> None:
+        """Begin to listen.
+
+        Args:
+            place: The schema.
+            writer: What writes it.
+            take: Becomes the owner, or raises StoreLockedError.
+            ownership: That of this process, when it leads.
+        """
+        self.leader = ""
+        self.ownership = ownership
+        self.claims = Claims(place)
+        self._place = place
+        self._writer = writer
+        self._take = take
+        self._loop = asyncio.get_running_loop()
+        self._sql = statements("postgres_owning.sql")
+        self._looking = False
+        self._free_since: float | None = None
+        self._may_lead = asyncio.Event()
+        self._closed = False
+        self._wake, self._woken = socket.socketpair()
+        self._connection: Connection | None = None
+        self._thread = threading.Thread(target=self._listen, name="microlith-store-listener", daemon=True)
+        self._thread.start()
+
+    def watch(self, wrote: Callable[[int], None]) -> None:
+        """Have a function called when others have committed, with the last position of the log."""
+        self._writer.others.append(wrote)
+
+    async def lead(self) -> None:
+        """Return when this process leads."""
+        while self.ownership is None:
+            await self._may_lead.wait()
+            try:
+                ownership = await asyncio.to_thread(self._take)
+            except (StoreLockedError, StoreAwayError):
+                await asyncio.sleep(_AGAIN_SECONDS)
+                continue
+            logger.warning("This process leads those that share the event store %s now.", self._place.shown)
+            try:
+                await self._writer.do(partial(self._writer.lead, ownership))
+            except BaseException:
+                await asyncio.to_thread(ownership.release)
+                raise
+            self.ownership = ownership
+
+    async def claim(self, handler: str, key: str) -> int:
+        """Wait until no other process handles a message of this key; return how many dead letters it has."""
+        return await self.claims.take(handler, key)
+
+    def let_go(self, handler: str, key: str) -> None:
+        """End a claim."""
+        self.claims.let_go(handler, key)
+
+    def close(self) -> None:
+        """End the threads, and let go of everything. Waits for them."""
+        self._closed = True
+        self._wake.send(b".")
+        self._thread.join()
+        self._wake.close()
+        self._woken.close()
+        self.claims.close()
+        if self.ownership is not None:
+            self.ownership.release()
+
+    def _heard(self, found: "_Leadership | None") -> None:
+        """Have the writer look; take note of who leads, if that was found out. On the loop."""
+        if not self._looking and not self._closed:
+            self._looking = True
+            self._writer.submit(self._look)
+        if found is None:
+            return
+        self.leader = found.owner if found.is_held else ""
+        if found.is_held:
+            self._free_since = None
+        elif self._free_since is None:
+            # One that said goodbye does not come back; one that did not may only have lost its connection, and comes first.
+            self._free_since = monotonic() - (0 if found.owner else GRACE_SECONDS)
+        if self._free_since is not None and monotonic() - self._free_since >= GRACE_SECONDS:
+            self._may_lead.set()
+        else:
+            self._may_lead.clear()
+
+    # From here on, on the threads.
+
+    def _look(self) -> None:
+        self._looking = False  # what is committed from here on is told anew
+        self._writer.look()
+
+    def _listen(self) -> None:
+        looked = 0.0
+        while not self._closed:
+            found = None
+            try:
+                connection = self._connected()
+                if monotonic() - looked >= _LOOK_SECONDS:
+                    found, looked = self._find(connection), monotonic()
+                if found is not None or self._is_told(connection):
+                    with suppress(RuntimeError):  # the loop was closed under the store: there is nobody left to tell
+                        self._loop.call_soon_threadsafe(self._heard, found)
+                self._rest(connection)
+            except (psycopg.Error, StoreAwayError):
+                self._drop()
+                self._rest(None)
+        self._drop()
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = connect(self._place, "listener")
+            self._connection.execute(f'LISTEN "microlith_{self._place.schema}"')
+        return self._connection
+
+    def _find(self, connection: Connection) -> "_Leadership":
+        is_held = bool(run(connection, self._sql["select_holder"], (self._place.schema,)))
+        return _Leadership(is_held, str(run(connection, self._sql["select_owner"])[0][1]))
+
+    def _is_told(self, connection: Connection) -> bool:
+        """Take what was notified; tell whether some of it came from another process."""
+        connection.pgconn.consume_input()
+        others = False
+        while (notify := connection.pgconn.notifies()) is not None:
+            others = others or notify.be_pid != self._writer.session.backend
+        return others
+
+    def _rest(self, connection: Connection | None) -> None:
+        """Wait until something comes from the server, or for a while."""
+        with DefaultSelector() as selector:
+            for one in (self._woken, connection):
+                if one is not None:
+                    selector.register(one, EVENT_READ)
+            selector.select(_LOOK_SECONDS if connection is not None else _AGAIN_SECONDS)
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+class _Leadership(NamedTuple):
+    """Whether the lock of who leads is held, and who led last; "" for one that said goodbye."""
+
+    is_held: bool
+    owner: str
