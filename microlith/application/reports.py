@@ -77,19 +77,25 @@ def _components_elsewhere(
 ) -> list[str]:
     """Name the components of other processes that a wait may be for.
 
-    What they return is missing, or what they were sent has caused nothing that was heard of here.
+    What they return is missing, and they returned nothing else; or what they were sent has caused nothing that was heard of here.
     """
     if not wiring.elsewhere:
         return []
-    component = {spec.name: spec.component for spec in wiring.elsewhere}
+    specs = {spec.name: spec for spec in wiring.elsewhere}
     causes = {envelope.causation_id for envelope in envelopes}
     sent_there = [
         delivery.routes.of(type(envelope.message)).elsewhere
         for envelope in envelopes
         if not isinstance(envelope.message, Event) and envelope.message_id not in causes
     ]
-    wanted_from = [name for cls in missing for name in wiring.emits.get(cls, ())]
-    return sorted({component[name] for name in (*wanted_from, *sent_there) if name in component})
+    answered = {type(envelope.message) for envelope in envelopes if envelope.message_id in causes}
+    wanted_from = [
+        name
+        for cls in missing
+        for name in wiring.emits.get(cls, ())
+        if name in specs and answered.isdisjoint(specs[name].messages)  # else it has returned something else
+    ]
+    return sorted({specs[name].component for name in (*wanted_from, *sent_there) if name in specs})
 
 
 def _brokers_away(delivery: Delivery) -> list[dict[str, Any]]:

@@ -220,6 +220,18 @@ async def test_timeout_names_no_component_that_did_its_part(processes):
     assert expired.value.report["elsewhere"] == []
 
 
+async def test_timeout_names_no_component_that_returned_something_else(processes):
+    booking, _ = await processes("booking", "paying")
+    envelope = correlated(BookCommand(trip="rome"))
+    await booking.command_bus.execute(envelope, until=PaidEvent)
+
+    with pytest.raises(WaitTimeout) as expired:
+        await booking.event_bus.wait_for(envelope.correlation_id, PaymentRefusedEvent, timeout=0.1)
+
+    assert expired.value.report["could_emit"] == {"PaymentRefusedEvent": ["paying.pay"]}
+    assert expired.value.report["elsewhere"] == []
+
+
 async def test_timeout_says_since_when_the_broker_is_away_and_blames_no_component(processes):
     booking, paying = await processes("booking", "paying")
     processes.broker.go_away()
