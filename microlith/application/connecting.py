@@ -20,6 +20,7 @@ from microlith.delivery import Delivery, HandlerCompletion, Route
 from microlith.delivery.arriving import Arrivals
 from microlith.delivery.outbox import EVENTS, EventOutbox, Outbox
 from microlith.delivery.replies import InboxReplies
+from microlith.event_store.protocol import EventStore
 from microlith.handlers.declared import HandlerSpec
 from microlith.ids import new_id, short_id
 from microlith.messages import Event
@@ -30,6 +31,9 @@ from microlith.transports.cloud_events import Post
 
 logger = logging.getLogger("microlith.transports")
 states = logging.getLogger("microlith.brokers")
+
+_LOOK_SECONDS = 1.0
+"""Seconds between two looks at whether the store still writes."""
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 Connect = Callable[[str], Transport]
@@ -277,6 +281,15 @@ class Connections:
                 wanted.setdefault((entry.component, taker), set()).add(self._wiring.types.shown(entry))
         for (component, taker), names in sorted(wanted.items()):
             yield Subscribing(Topic("event", component), taker, frozenset(names))
+
+
+async def let_others_take(store: EventStore, connections: Connections) -> None:
+    """Let go of the brokers once a store writes no more: what was taken and cannot be settled is another process's to do."""
+    while store.failure is None:  # noqa: ASYNC110 (stores tell nobody)
+        await asyncio.sleep(_LOOK_SECONDS)
+    if connections.transports:
+        logger.critical("This process takes nothing more from its brokers: %s", store.failure)
+        await connections.close()
 
 
 def _own(spec: HandlerSpec) -> str:

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from typing import Any, Protocol
 
 from microlith.aggregates import Streams
-from microlith.application.connecting import Connections
+from microlith.application.connecting import Connections, let_others_take
 from microlith.application.resources import Resources
 from microlith.application.tasks import Tasks, watch
 from microlith.application.wiring import Wiring
@@ -113,6 +113,7 @@ class Serving:
         for lane in delivery.routes.lanes():
             lane.start()
         self._tasks.spawn(watch(delivery), "microlith watch")
+        self._tasks.spawn(let_others_take(delivery.store, self._connections), "microlith watches its store")
         await self._connections.start(delivery, self._tasks.spawn)
         if leads:
             await self._begin_to_lead()

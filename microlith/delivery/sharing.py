@@ -9,6 +9,7 @@ Commits nothing.
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from microlith.delivery.delivery import Delivery
@@ -128,9 +129,6 @@ class KeyClaims:
             self._spawn(self._let_go_later(key), f"microlith lets go of a key of {self._name}")
 
     async def _let_go_later(self, key: str) -> None:
-        try:
+        with suppress(StoreError):  # then nothing will be written about it here: it is another process's to do
             await patiently(self._store.flush)
-        except StoreError as error:  # then nothing is handled here any more
-            logger.warning("A key of %s stays claimed: %s", self._name, error)
-        else:
-            self._sharing.let_go(self._name, key)
+        self._sharing.let_go(self._name, key)

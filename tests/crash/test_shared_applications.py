@@ -11,6 +11,7 @@ import pytest
 from microlith import HandlerFailedError, Microlith
 from microlith.application.serving import UncarriedCommandError
 from microlith.delivery import arriving, sharing
+from microlith.errors import StoreError
 from microlith.event_store.postgres import claims
 from microlith.event_store.sharing import LedElsewhereError
 from microlith.testing import memory_broker
@@ -226,6 +227,18 @@ async def test_next_one_leads_when_the_leader_stops_and_nothing_is_left_undone(d
     assert rang == RangEvent(item="t")
     assert sorted(event.message.item for event in brought) == sorted(f"i{number}" for number in range(90))
     assert len(weighed) == 90
+
+
+async def test_what_a_process_has_taken_that_writes_no_more_is_done_by_the_others(depots):
+    leader, failing, third = await depots.start(3)
+    gateway = await depots.gateway()
+    failing.store._writer.failure = StoreError("planted")
+    await brought_by([leader, failing, third], gateway, 60)
+    await eventually(lambda: failing._connections.transports == [], PATIENCE)
+
+    assert failing.store.failure is not None
+    assert sorted(leader.brought + third.brought) == sorted(f"i{number}" for number in range(60))
+    assert await leader.store.dead_letters() == []
 
 
 async def test_store_is_not_shared_by_processes_whose_commands_stay_at_home(postgres_schema):

@@ -166,6 +166,8 @@ class PostgresEventStore(DatabaseEventStore):
             await asyncio.sleep(_LOOK_SECONDS)
             try:
                 owner = await asyncio.to_thread(Ownership.owner_of, self._place)
+                if owner is None and self._place.shared and not (await asyncio.to_thread(agreed_in, self._place))[0]:
+                    return  # the one that led said goodbye
             except StoreAwayError:  # of the owner as of this process
                 owner = ""
             free_since = None if owner is not None else free_since or monotonic()
