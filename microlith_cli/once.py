@@ -20,7 +20,7 @@ from microlith.errors import HandlerFailedError, MicrolithError
 from microlith_cli.control.claiming import claim
 from microlith_cli.errors import NothingRunsError
 from microlith_cli.project import Project, load_app
-from microlith_cli.sharing import shares_store
+from microlith_cli.supervisor.leading import shares
 from microlith_cli.supervisor.spans import add_spans
 from microlith_cli.supervisor.worker import Worker
 
@@ -51,11 +51,11 @@ class LocalSession:
         os.chdir(project.root)  # as under `run`: relative paths mean the same
         self._last = 0
         self._log = _Log(say)
-        # Beside others that share the store it needs a trace log of its own; otherwise the store says that they run.
-        self._lock: int | None = None
-        if shares_store(project.config):
-            project, self._lock = claim(project)
         app = load_app(project)
+        self._lock: int | None = None
+        if shares(app):  # beside others it needs a trace log of its own; otherwise the store says that they run
+            numbered, self._lock = claim(project)
+            app.trace_directory = numbered.state
         app.sends_scheduled = sends_scheduled
         self._spans = add_spans(app, project)
         self._app = app

@@ -182,12 +182,10 @@ def connect_leading(project: Project, part: str = "") -> RemoteSession | None:
 
 def sharers(project: Project) -> list[Mapping[str, Any]]:
     """What each process that runs, of those that share a store, says of itself; none where no store is shared."""
-    if not shares_store(project.config):
-        return []
     found = connect_sharing(project) or connect_parts(project)
     for session in found.values():
         session.close()
-    return [session.hello for session in found.values()]
+    return [session.hello for session in found.values() if session.hello.get("shared")]
 
 
 def processes_of(session: LogSession) -> list[str]:

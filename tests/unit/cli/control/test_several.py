@@ -36,7 +36,8 @@ class Process:
     def __init__(self, state: Path, name: str, *, leads: bool = True) -> None:
         self.name = name
         component = base_of(name)
-        hello = {"app": "shop", "version": "0", "pid": os.getpid(), "generation": 1, "process": name, "leads": leads}
+        hello = {"app": "shop", "version": "0", "pid": os.getpid(), "generation": 1}
+        hello |= {"process": name, "shared": True, "leads": leads}
         hello["components"] = [component] if component.isidentifier() else []
         self.asked: list[dict[str, Any]] = []
         self.following: list[tuple[Client, dict[str, Any]]] = []

@@ -60,6 +60,19 @@ def test_second_process_of_a_store_that_is_not_shared_is_refused(tmp_path):
     assert [path.name for path in project.state.iterdir()] == ["control.lock"]
 
 
+async def test_code_of_the_application_says_that_its_store_is_shared(tmp_path, monkeypatch):
+    monkeypatch.setenv("MICROLITH_COMPONENT", "stock")
+    project = Project(tmp_path, Config({}, {}))
+    first = Process(project.state.parent, "stock", leads=True)
+    await first.server.start()
+
+    numbered, lock = await in_thread(lambda: claim(project))
+
+    os.close(lock)
+    await first.server.stop()
+    assert numbered.state == project.state.with_name("stock.2")
+
+
 def test_no_more_share_than_may(project, monkeypatch):
     monkeypatch.setattr(claiming, "MOST", 3)
     monkeypatch.setenv("MICROLITH_COMPONENT", "stock")
