@@ -16,7 +16,7 @@ async def erased(app: Microlith, request: Mapping[str, Any]) -> Line:
     """Erase subjects and say what was found; with `dry_run`, only say it.
 
     Raises:
-        NotLeadingError: Another process leads the store; nothing was erased.
+        LedElsewhereError: Another process leads the store; nothing was erased.
         UnknownSubjectError: Nothing is stored for one of them; nothing was erased.
     """
     subjects = request.get("subjects")
@@ -27,7 +27,7 @@ async def erased(app: Microlith, request: Mapping[str, Any]) -> Line:
     ):
         raise UsageError(f"`subjects` is a list of names, at least one and at most {MOST_SUBJECTS}.")
     if request.get("dry_run") is False:
-        check_leads(app.store, "erase subjects")
+        await check_leads(app.store, "Erasing")
     found = await app.erase(*dict.fromkeys(subjects), dry_run=request.get("dry_run") is not False)
     shown: Line = {
         "subjects": list(found.subjects),

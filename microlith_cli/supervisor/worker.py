@@ -164,7 +164,7 @@ class Worker:
             "durability": self._app.store.durability,
             "engine": self._app.store.engine,
             "shared": leading.shares(self._app),
-            "leads": leading.leads(self._app.store),
+            "leads": self._app.store.leads,
             "spans": self._spans,
             **({"imports": self._imports} if self._imports else {}),
         }
@@ -221,7 +221,7 @@ class Worker:
         for name in names:
             if name not in known:
                 raise UnknownNameError("projection", str(name), known, see="microlith list")
-        leading.check_leads(self._app.store, "build projections anew")
+        await leading.check_leads(self._app.store, "Building a projection anew")
         rebuilt = []
         for name in dict.fromkeys(names):
             result = await self._app.rebuild(name, _Progress(name, reply))

@@ -94,7 +94,7 @@ def import_events(
         LogNotEmptyError: The log holds something else.
         AlreadyRunningError: The application runs.
         StoreLockedError: Another process owns the store.
-        NotLeadingError: Another process leads the store, which is shared.
+        LedElsewhereError: Another process leads the store, which is shared.
     """
     if (running := connect_leading(project)) is not None:
         with running:
@@ -134,7 +134,7 @@ async def _import(app: Microlith, numbered: Numbered) -> Imported:
             yield copy
 
     try:
-        check_leads(store, "take in events")
+        await check_leads(store, "Importing events")
         known, rest = await _continued(store, first, numbered)
         for spec in wiring.handlers:
             await _check_finished(store, spec)
