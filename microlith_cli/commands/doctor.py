@@ -20,6 +20,13 @@ from microlith_cli.session import only_reply
 
 _STYLES = {"ok": "32", "note": "36", "warning": "33", "error": "1;31"}
 
+_DOES = {
+    "starting": "is starting, or stands by",
+    "broken": "runs, and its code does not serve",
+    "stopping": "is stopping",
+}
+"""What a process does that does not serve."""
+
 
 def command(
     verify: Annotated[
@@ -52,12 +59,16 @@ def _tell_alive(*, as_json: bool) -> int:
             continue
         with session:
             status = only_reply(session, {"verb": "status"})["status"]
+            names = status.get(
+                "components", session.hello["components"]
+            )  # while it starts, nobody knows of all of them
         answered += 1
         shared = {name: status[name] for name in ("process", "leads")} if status.get("shared") else {}
         if as_json:
-            plain.out_json({"item": "process", "app": status["app"], "components": status["components"], **shared})
+            plain.out_json({"item": "process", "app": status["app"], "components": names, **shared})
         else:
-            plain.out(plain.escape(f"{status['app']} runs: {', '.join(status['components'])}{standing(status)}"))
+            what = f"{status['app']} {_DOES.get(status['state'], 'runs')}{': ' if names else ''}{', '.join(names)}"
+            plain.out(plain.escape(f"{what}{standing(status)}"))
     if not answered:
         raise NothingRunsError(f"No microlith of {project.name} is running.")
     return DONE

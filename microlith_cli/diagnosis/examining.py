@@ -167,8 +167,12 @@ def _running(
         yield Finding(
             "ML005", "error", f"the newest code does not serve: {findings.told(trouble)}", fix="correct it and save"
         )
+    elif status["state"] == "starting":
+        yield Finding("ML005", "note", "the application is not there yet: it is starting, or stands by")
     else:
         yield Finding("ML005", "ok", "the application is imported and serves")
+    if "unhandled" not in status:  # nothing has served yet, so nobody can say more
+        return
     yield findings.unhandled(status["unhandled"])
     if status.get("imports"):
         yield findings.imports(status["imports"], project.root)

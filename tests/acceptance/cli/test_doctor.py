@@ -7,12 +7,17 @@ import re
 import sqlite3
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
+from microlith_cli.control.client import attach
+from microlith_cli.errors import ToolError
+from microlith_cli.session import only_reply
 from tests.acceptance.cli.light import heavy_imports
 from tests.acceptance.cli.savings import write_savings
 from tests.acceptance.cli.shop import Tool, start_run, stop, write_shop
+from tests.eventually import eventually
 
 
 def findings(tool: Tool, *arguments: str, **env: str) -> dict[str, dict]:
@@ -55,6 +60,39 @@ def test_it_says_what_runs(attached):
 
     assert found["ML004"]["what"].startswith("runs as process ")
     assert "generation 1" in found["ML004"]["what"]
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "level", "said"),
+    [
+        ("import time\ntime.sleep(60)\n", "starting", "note", "shop is starting, or stands by"),
+        ("import nothing_of_that_name\n", "broken", "error", "shop runs, and its code does not serve"),
+    ],
+    ids=["starting", "broken"],
+)
+async def test_run_that_has_never_served_is_looked_at(tool, code, state, level, said):
+    path = tool.folder / "shop" / "app.py"
+    path.write_text(code + path.read_text("utf-8"), "utf-8")
+    run = tool.start("run", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def status() -> str:
+        with suppress(ToolError):
+            session = attach(tool.folder / ".microlith")
+            if session is not None:
+                with session:
+                    return str(only_reply(session, {"verb": "status"})["status"]["state"])
+        return ""
+
+    try:
+        await eventually(lambda: status() == state, seconds=60)
+        looked, alive = tool("doctor", "--json"), tool("doctor", "--alive")
+    finally:
+        run.kill()
+        run.wait()
+
+    assert [row["level"] for row in looked.lines if row["code"] == "ML005"] == [level], looked.err
+    assert (looked.code, looked.err.count("mistake in microlith")) == (int(level == "error"), 0)
+    assert (alive.code, alive.out) == (0, f"{said}\n")
 
 
 def test_it_makes_nothing_where_nothing_is(tool):
