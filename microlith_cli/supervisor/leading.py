@@ -38,8 +38,8 @@ async def check_leads(store: EventStore, wanted: str) -> None:
 
 
 async def watch(app: Microlith, last: bool, tell: Callable[[bool], None]) -> None:
-    """Tell whenever this process takes the lead or loses it, until cancelled; `last` is what was told before."""
-    while True:
+    """Tell whenever this process takes the lead or loses it, until its store writes no more; `last` was told before."""
+    while app.delivery is None or app.store.failure is None:
         if app.delivery is not None and (now := app.store.leads) != last:
             last = now
             tell(now)

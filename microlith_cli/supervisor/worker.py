@@ -170,7 +170,7 @@ class Worker:
         }
 
     async def watch_lead(self, last: bool, tell: Reply) -> None:
-        """Tell whenever this process takes the lead of its store, or loses it, as {"leads": ...}; until cancelled."""
+        """Tell whenever this process takes the lead of its store, or loses it, as {"leads": ...}, until that writes no more."""
         await leading.watch(self._app, last, lambda leads: tell({"leads": leads}))
 
     def catalog(self) -> Line:

@@ -202,6 +202,7 @@ class _Life:
         self._stopping: asyncio.Task[None] | None = None
         self._showing: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._gave_up = False
 
     async def live(self) -> int:
         """Do what the supervisor says until it is over; returns the exit code."""
@@ -212,7 +213,8 @@ class _Life:
             await self._stop(ORPHAN_DRAIN, finish_queues=False)
         elif not self._stopping.done():
             await self._stopping
-        return 0 if self._starting is not None and self._starting.exception() is None else 1
+        served = self._starting is not None and self._starting.exception() is None
+        return 0 if served and not self._gave_up else 1
 
     def _do(self, line: dict[str, Any]) -> None:
         match line:
@@ -239,8 +241,14 @@ class _Life:
         card = self._worker.card()
         self._link.send({"serving": card})
         if card["shared"]:
-            self._watching = asyncio.create_task(self._worker.watch_lead(card["leads"], self._link.send))
+            self._watching = asyncio.create_task(self._watch(card["leads"]))
         self._worker.write_catalog()
+
+    async def _watch(self, leads: bool) -> None:
+        """Tell who leads; end when the store that is shared writes no more here: started again, it may be shared again."""
+        await self._worker.watch_lead(leads, self._link.send)
+        self._gave_up = True
+        self._stopping = self._stopping or asyncio.create_task(self._stop(ORPHAN_DRAIN, finish_queues=False))
 
     async def _open(self, generation: int) -> None:
         """Start the application; wait a little for whoever owns the store, such as a `dispatch --once`."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from microlith_cli.control.client import attach
@@ -136,6 +137,29 @@ async def test_the_whole_application_runs_several_times_and_another_one_leads_wh
         {"process": "shop.2", "leads": True}
     ]
     assert code == 0
+
+
+async def test_process_whose_store_writes_no_more_is_started_again(shop, postgres_url):
+    with running(shop, "auth"):
+        await until_it_serves(shop, "auth")
+        served = status(shop, "auth")["worker_pid"]
+        with psycopg.connect(postgres_url, autocommit=True) as admin:
+            schema = admin.execute("SELECT nspname::text FROM pg_namespace WHERE nspname LIKE '%auth'").fetchall()[0][0]
+            admin.execute(f'UPDATE "{schema}".log_end SET epoch = epoch + 1')  # as one that takes over does it
+        tool(*REGISTER, "--email", "a@b.c", cwd=shop)
+        await eventually(lambda: another_serves(shop, served), seconds=60)
+        await until_it_serves(shop, "auth")
+        sent = tool(*REGISTERED, "--email", "b@b.c", cwd=shop)
+
+    assert sent.returncode == 0, sent.stderr
+
+
+def another_serves(shop: Path, pid: int) -> bool:
+    try:
+        found = status(shop, "auth")
+    except ToolError:  # it begins or ends
+        return False
+    return found["worker_pid"] not in {None, pid} and bool(found["leads"])
 
 
 async def test_without_shared_the_second_is_refused_and_makes_nothing(shop):
