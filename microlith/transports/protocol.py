@@ -3,7 +3,7 @@
 A transport carries parcels between processes. It knows topics, groups and inboxes; it knows no handlers and no stores.
 
 Delivery is at least once: after a crash, a lost connection or a change of consumers the same parcel may come again.
-Order is kept among parcels of one topic and one key, and nowhere else.
+Order is kept among parcels of one topic and one key, and nowhere else; `subscribe` says where not even there.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -184,7 +184,9 @@ class Transport(Protocol):
         another one of the group or to the next, before what was sent behind it with the same key. So does what is out when
         the connection is lost, unless the broker holds it for its process: then it can be settled once that is back.
         While one of the group has a parcel unsettled, no other gets one with the same key; queries are handed out
-        regardless of their keys. Whoever leaves the iteration keeps what was handed out until `close`.
+        regardless of their keys. So are commands of a RabbitMQ with `shared=yes`, in no order among those that take: there the
+        application keeps to one handling at a time, by claims that its processes take in the store they share.
+        Whoever leaves the iteration keeps what was handed out until `close`.
         """
         ...
 

@@ -14,11 +14,13 @@ class BrokerAtRabbitMQ:
     Args:
         url: Where it is.
         proxy: What every transport goes through.
+        options: What the url says besides.
     """
 
-    def __init__(self, url: str, proxy: Proxy) -> None:
+    def __init__(self, url: str, proxy: Proxy, options: str = "") -> None:
         self._url = url
         self._proxy = proxy
+        self._options = options
 
     @property
     def amqp(self) -> str:
@@ -28,7 +30,7 @@ class BrokerAtRabbitMQ:
     @property
     def url(self) -> str:
         """Its url through the proxy."""
-        return self._proxy.through(f"{self._url}?heartbeat=2")
+        return self._proxy.through(f"{self._url}?heartbeat=2{self._options}")
 
     def connect(self) -> Transport:
         return make_transport(self.url)

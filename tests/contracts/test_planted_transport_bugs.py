@@ -151,6 +151,21 @@ class LeavesAll(MemoryTransport):
             self._give_back()
 
 
+class TakesOnWhenItWasLeft(MemoryTransport):
+    """Goes on to fetch when its iteration was left, for nobody."""
+
+    async def _arrivals(self, queue: Any, prefetch: int | None) -> AsyncIterator[Any]:
+        fetched: asyncio.Queue[Any] = asyncio.Queue()
+
+        async def fetch() -> None:
+            async for arrival in super(TakesOnWhenItWasLeft, self)._arrivals(queue, prefetch):
+                fetched.put_nowait(arrival)
+
+        self._fetching = asyncio.create_task(fetch())
+        while True:
+            yield await fetched.get()
+
+
 class TakesWhileAway(MemoryTransport):
     """Says that it was sent when nobody is there."""
 
@@ -324,6 +339,7 @@ class MixesApplications(MemoryBroker):
 
 
 C = TransportContract
+TWO_SHARE = C.test_what_two_share_is_all_done_when_one_closes_and_comes_again_where_it_was_not_settled
 COMES_AGAIN = C.test_what_was_not_settled_comes_again_in_order_and_says_so
 LOST = C.test_lost_connections_lose_nothing_and_keep_the_order_of_keys
 OVER_A_LOSS = C.test_what_is_settled_over_a_lost_connection_counts_where_it_was_held
@@ -333,16 +349,22 @@ NOTICED: dict[type, tuple[Callable[..., Any], ...]] = {
         OVER_A_LOSS,
         C.test_no_more_than_the_bound_are_unsettled_at_a_time,
         C.test_what_one_has_not_settled_goes_to_another_when_it_closes,
+        TWO_SHARE,
     ),
     DropsWhenLost: (OVER_A_LOSS,),
     PutsBackInAnotherOrder: (COMES_AGAIN, OVER_A_LOSS, C.test_what_one_has_not_settled_goes_to_another_when_it_closes),
     PutsBackAtTheEnd: (C.test_takers_that_go_leave_the_order_to_the_next,),
-    ForgetsThatItCameBefore: (COMES_AGAIN, C.test_what_comes_again_can_be_left_and_comes_once_more),
+    ForgetsThatItCameBefore: (
+        COMES_AGAIN,
+        C.test_what_comes_again_can_be_left_and_comes_once_more,
+        TWO_SHARE,
+    ),
     HandsOutOneTooMany: (C.test_no_more_than_the_bound_are_unsettled_at_a_time,),
     LosesRoomWhenItRefuses: (C.test_refused_makes_room_for_the_next,),
     DropsWhatItRefuses: (C.test_refused_is_put_aside_with_the_reason_and_does_not_come_again,),
     SettlesByNumber: (OVER_A_LOSS,),
     LeavesAll: (C.test_what_was_taken_can_be_settled_after_the_iteration_was_left,),
+    TakesOnWhenItWasLeft: (C.test_who_leaves_the_iteration_leaves_the_rest_to_another_where_several_take,),
     TakesWhileAway: (C.test_who_sends_meanwhile_waits_for_the_broker, LOST),
     ConfirmsTooEarly: (LOST,),
     SendsABatchBackwards: (C.test_key_keeps_its_order_within_and_between_batches, LOST),

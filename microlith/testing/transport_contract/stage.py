@@ -42,11 +42,14 @@ class Traits(NamedTuple):
         shares: Whether several of a group take at a time, each its keys; else one takes all, and the next when it goes.
         can_differ: Whether what is there can differ from what is needed, so that `open` refuses it.
         holds: Whether what was handed out is still held once a lost connection is back; else it comes again.
+        keyed: Whether no other of the group gets a command while one has a command with the same key unsettled; else those
+            that take at a time share commands regardless of their keys. Of events it never does.
     """
 
     shares: bool
     can_differ: bool
     holds: bool
+    keyed: bool = True
 
 
 class BrokerUnderTest(Protocol):

@@ -1,4 +1,4 @@
-"""Where a broker is, from its url: `rabbitmq://user:password@host:port/vhost?heartbeat=10`.
+"""Where a broker is, from its url: `rabbitmq://user:password@host:port/vhost?heartbeat=10&shared=yes`.
 
 `rabbitmqs://` speaks TLS; `cafile`, `certfile` and `keyfile` name files in PEM. The password is in `amqp` and nowhere else.
 """
@@ -12,7 +12,8 @@ from microlith.transports.errors import TransportUrlError, UnknownOptionError
 
 HEARTBEAT = 10
 """Seconds, unless the url says otherwise: RabbitMQ's own advice is 5 to 20."""
-_OPTIONS = ("heartbeat", "cafile", "certfile", "keyfile")
+_FILES = ("cafile", "certfile", "keyfile")
+_OPTIONS = ("heartbeat", "shared", *_FILES)
 _HINT = "In user and password, write % and two hexadecimal digits for signs that have a meaning in a url, such as %2F for /."
 _PORTS = {"rabbitmq": 5672, "rabbitmqs": 5671}
 
@@ -25,12 +26,14 @@ class Place(NamedTuple):
         shown: The same for people, without user and password.
         heartbeat: After how many seconds of silence each side sends a sign of life. A connection that brings nothing for
             a little more than twice as long is lost.
+        shared: Whether several processes of a component take its commands side by side.
         files: Names of `cafile`, `certfile` and `keyfile`, where given; None for a connection without TLS.
     """
 
     amqp: str
     shown: str
     heartbeat: int
+    shared: bool
     files: dict[str, str] | None
 
     def security(self) -> ssl.SSLContext | None:
@@ -68,18 +71,21 @@ def place_of(url: str) -> Place:
         if name not in _OPTIONS:
             raise UnknownOptionError(url, name, _OPTIONS)
     secured = parts.scheme == "rabbitmqs"
-    files = {name: options[name] for name in _OPTIONS[1:] if name in options}
+    files = {name: options[name] for name in _FILES if name in options}
     if files and not secured:
         raise TransportUrlError(url, f"{next(iter(files))!r} is for rabbitmqs:")
     if "keyfile" in files and "certfile" not in files:
         raise TransportUrlError(url, "there is a keyfile and no certfile")
     heartbeat = _heartbeat(url, options.get("heartbeat", str(HEARTBEAT)))
+    shared = options.get("shared", "no")
+    if shared not in ("yes", "no"):
+        raise TransportUrlError(url, f"shared is yes or no, not {shared!r}")
     vhost = quote(unquote(parts.path[1:]), safe="")
     login = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
     at = f"[{host}]" if ":" in host else host
     at = f"{at}:{port or _PORTS[parts.scheme]}/{vhost}"
     amqp = f"{'amqps' if secured else 'amqp'}://{login}{at}?heartbeat={heartbeat}"
-    return Place(amqp, f"{parts.scheme}://{at}", heartbeat, files if secured else None)
+    return Place(amqp, f"{parts.scheme}://{at}", heartbeat, shared == "yes", files if secured else None)
 
 
 def _heartbeat(url: str, text: str) -> int:

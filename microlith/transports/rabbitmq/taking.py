@@ -44,6 +44,10 @@ class Arrival:
         """Have it put aside."""
         self._hand.refuse(self._tag, self.parcel, reason)
 
+    def give_back(self) -> None:
+        """Have somebody else take it: nobody here has seen it."""
+        self._hand.give_back(self._tag)
+
 
 class _Hand:
     """What has come over one channel and is not settled. Means nothing any more once the channel is closed."""
@@ -54,6 +58,7 @@ class _Hand:
         self._put_aside = put_aside
         self._unsettled: dict[int, bool] = {}  # tags in the order they came; whether still in somebody's hands
         self._settled: set[int] = set()
+        self._given_back: list[int] = []
         self._refusing: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
         self._ends = False
@@ -68,6 +73,12 @@ class _Hand:
         if self._unsettled.get(tag):
             self._over(tag)
 
+    def give_back(self, tag: int) -> None:
+        """Have the broker hand one to somebody else."""
+        if self._unsettled.pop(tag, None):
+            self._given_back.append(tag)
+            self._news.set()
+
     def refuse(self, tag: int, parcel: Parcel, reason: str) -> None:
         """Have one put aside, and settle it then."""
         if self._unsettled.get(tag):
@@ -80,6 +91,7 @@ class _Hand:
         """Forget everything: the channel is gone, and what was unsettled comes again."""
         self._unsettled.clear()
         self._settled.clear()
+        self._given_back.clear()
         for task in (self._teller, *self._refusing):
             task.cancel()
 
@@ -113,9 +125,12 @@ class _Hand:
     async def _tell(self) -> None:
         """Acknowledge what was settled, with as few words as the order allows."""
         with overlooking_loss():
-            while not self._ends or self._settled:
+            while not self._ends or self._settled or self._given_back:
                 await self._news.wait()
                 self._news.clear()
+                given_back, self._given_back = self._given_back, []
+                for tag in given_back:  # before an acknowledgement of all up to another would count for it, too
+                    await self._channel.basic_nack(tag, wait=False)
                 for tag, and_before in self._due():
                     await self._channel.basic_ack(tag, multiple=and_before, wait=False)
 
@@ -167,6 +182,8 @@ class Taking:
         self._ready: deque[Arrival] = deque()
         self._grown = asyncio.Event()
         self._closed = False
+        self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._leaving: asyncio.Task[None] | None = None
         self._hand: _Hand | None = None
         self._channel: Channel | None = None
         self._channels = 0
@@ -189,10 +206,21 @@ class Taking:
             arrival.settle()
         return arrival
 
+    def leave(self) -> None:
+        """Hand out no more, and give back what was not handed out; the rest can be settled until the close.
+
+        Only where nothing depends on who takes what comes next: it may go to another process at once.
+        """
+        if not self._left.done():
+            self._left.set_result(None)
+
     async def close(self) -> None:
         """Hand out no more, tell the broker what was settled, and let go of the rest."""
         self._closed = True
         self._ready.clear()
+        if self._leaving is not None:  # a cancellation would close the channel before it is told what was settled
+            await asyncio.wait([self._leaving], timeout=_PATIENCE)
+            await end_task(self._leaving)
         with overlooking_loss():
             await end_task(self._keeper)
         hand, channel = self._hand, self._channel
@@ -204,9 +232,9 @@ class Taking:
             hand.drop()
 
     async def _keep(self) -> None:
-        """Consume, again and again; ends when the line is closed."""
+        """Consume, again and again; ends when the line is closed, and with the channel when it was left."""
         pause = 0.0
-        while True:
+        while not self._left.done():
             try:
                 connection = await self._line.get()
             except TransportUnavailableError:
@@ -220,7 +248,7 @@ class Taking:
                 logger.debug("Nothing comes from %s for now: %s", self._queue, text_of(error))
                 pause = min(max(2 * pause, _PAUSE), _LONGEST_PAUSE)
             await self._let_go()
-            if not connection.is_closed:  # only the channel was: the queue may be gone
+            if not connection.is_closed and not self._left.done():  # only the channel was: the queue may be gone
                 await self._mend(pause)
 
     async def _consume(self, connection: Connected) -> None:
@@ -250,12 +278,26 @@ class Taking:
         self._channels += 1
         # The newest comes first: the broker may not have noticed yet that the one before is gone.
         arguments: dict[str, Any] = {"x-priority": self._channels} if self._settles else {}
-        await channel.basic_consume(self._queue, came, arguments=arguments)
-        await asyncio.wait([channel.closing, deleted], return_when=asyncio.FIRST_COMPLETED)
+        consuming = await channel.basic_consume(self._queue, came, arguments=arguments)
+        await asyncio.wait([channel.closing, deleted, self._left], return_when=asyncio.FIRST_COMPLETED)
+        if self._left.done() and consuming.consumer_tag is not None:
+            self._leaving = asyncio.create_task(
+                self._hand_over(channel, consuming.consumer_tag), name=f"left {self._queue}"
+            )
+            await asyncio.wait([channel.closing])
+
+    async def _hand_over(self, channel: Channel, consumer: str) -> None:
+        """Have nothing come any more, and give back what nobody has seen."""
+        with overlooking_loss():
+            await channel.basic_cancel(consumer)  # what was under way has come before the answer to it
+        while self._ready:
+            self._ready.popleft().give_back()
 
     async def _let_go(self) -> None:
         """Forget the channel and what came over it."""
         self._ready.clear()
+        if self._leaving is not None:
+            await end_task(self._leaving)
         if self._hand is not None:
             self._hand.drop()
         if self._channel is not None:

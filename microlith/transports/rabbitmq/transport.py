@@ -4,8 +4,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from aiormq import ChannelPreconditionFailed
-
 from microlith.payloads import MAX_BYTES
 from microlith.transports.errors import ParcelRefusedError, TopologyDriftError, TransportUnavailableError
 from microlith.transports.protocol import Address, Arrival, Change, Inbox, Parcel, Subscribing, Topology, wants
@@ -20,6 +18,12 @@ logger = logging.getLogger("microlith.transports")
 
 _INBOX_PREFETCH = 200
 """How many of an inbox are fetched ahead; nobody settles them, so this bounds memory and nothing else."""
+SHARED_PREFETCH = 32
+"""How many commands are in one process and not settled at most, where several share them. What one has fetched no other can
+do: of 200 that wait for a handler of 50 ms, one that fetches 200 leaves nothing to another that comes 0.3 s later, and all
+are done after 10.9 s; with 32 after 5.6 s. Fewer make handlers wait for the broker, which writes to its disk what is settled
+before it sends more: those that handle 16 at a time, for 8 ms, do 0.94 of what they do with 200; 0.4 with 8. And 32 that
+take as long as a handler may, 30 s, are done before the broker's `consumer_timeout`, 30 minutes, ends the channel."""
 _PATIENCE = 5.0
 
 
@@ -27,7 +31,7 @@ class RabbitMQTransport:
     """A connection to RabbitMQ; see `microlith.transports.protocol` for what it promises.
 
     Args:
-        url: `rabbitmq://user:password@host:port/vhost?heartbeat=10`, or `rabbitmqs://` for TLS.
+        url: `rabbitmq://user:password@host:port/vhost?heartbeat=10&shared=yes`, or `rabbitmqs://` for TLS.
 
     Raises:
         TransportUrlError: The url means nothing.
@@ -59,7 +63,7 @@ class RabbitMQTransport:
         found: list[Change] = []
 
         async def compare(connection: Connected) -> None:
-            found.extend(await at_broker.compare(connection, topology))
+            found.extend(await at_broker.compare(connection, topology, shared=self._place.shared))
 
         line = Line(self._place, f"{topology.app} (plan)", compare, lambda *_: None)
         await line.start()
@@ -71,7 +75,7 @@ class RabbitMQTransport:
         silence_library()
         differences = [change for change in await self.plan(topology) if change.action == "differs"]
         if differences:
-            raise TopologyDriftError(self.broker, [f"{one.what} {one.name}: {one.detail}" for one in differences])
+            raise TopologyDriftError(self.broker, [_text_of(one) for one in differences])
         self._topology = topology
         sending = Line(self._place, f"{topology.app} (sends)", self._prepare, self._note)
         await sending.start()
@@ -108,7 +112,12 @@ class RabbitMQTransport:
     def subscribe(self, wanted: Subscribing, *, prefetch: int) -> AsyncIterator[Arrival]:
         """Yield what comes for a group."""
         queue = at_broker.Names(self._topology.app).queue(wanted)
-        return self._take(queue, prefetch, lambda parcel: wants(wanted, parcel), settles=False)
+        shared = wanted.topic.kind == "command" and self._place.shared
+        if shared:
+            prefetch = min(prefetch, SHARED_PREFETCH)
+        taking = self._take(queue, prefetch, lambda parcel: wants(wanted, parcel), settles=False)
+        # Of a queue with one consumer at a time nothing is given back: the next would begin while this one is not done.
+        return _until_left(taking) if shared or wanted.topic.kind == "query" else taking
 
     def listen(self, inbox: Inbox) -> AsyncIterator[Arrival]:
         """Yield what comes to the inbox."""
@@ -168,10 +177,9 @@ class RabbitMQTransport:
                 await channel.queue_delete(at_broker.Names(self._topology.app).inbox(inbox))
 
     async def _prepare(self, connection: Connected) -> None:
-        try:
-            await at_broker.declare(connection, self._topology)
-        except ChannelPreconditionFailed as error:
-            raise TopologyDriftError(self.broker, [str(error).removeprefix("PRECONDITION_FAILED - ")]) from error
+        differs = await at_broker.declare(connection, self._topology, shared=self._place.shared)
+        if differs is not None:
+            raise TopologyDriftError(self.broker, [_text_of(differs)])
 
     async def _declare(self, line: Line) -> None:
         try:
@@ -194,6 +202,19 @@ class RabbitMQTransport:
                     changed(there, why)
                 except Exception:
                     logger.exception("Who watches %s failed", self.broker)
+
+
+async def _until_left(taking: Taking) -> AsyncIterator[Arrival]:
+    """Yield what comes; have others take it once this iteration is left, as by a process that finishes what it has."""
+    try:
+        async for arrival in taking:
+            yield arrival
+    finally:
+        taking.leave()
+
+
+def _text_of(change: Change) -> str:
+    return f"{change.what} {change.name}: {change.detail}"
 
 
 def silence_library() -> None:

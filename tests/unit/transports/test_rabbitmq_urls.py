@@ -40,6 +40,17 @@ def test_option_that_there_is_not_is_told_with_the_one_that_was_meant(url, hint)
 
 
 @pytest.mark.parametrize(
+    ("options", "shared"),
+    [("", False), ("?shared=no", False), ("?shared=yes", True), ("?heartbeat=2&shared=yes", True)],
+)
+def test_url_says_whether_commands_are_shared(options, shared):
+    place = place_of(f"rabbitmq://host/{options}")
+
+    assert place.shared is shared
+    assert "shared" not in place.amqp + place.shown
+
+
+@pytest.mark.parametrize(
     ("url", "problem"),
     [
         ("rabbitmq:", "the host is missing"),
@@ -50,6 +61,8 @@ def test_option_that_there_is_not_is_told_with_the_one_that_was_meant(url, hint)
         ("rabbitmq://u:secret@host/?heartbeet=2", "'heartbeet' is not known"),
         ("rabbitmq://u:secret@host/?heartbeat=0", "'0' is no number of seconds from 1 to 600"),
         ("rabbitmq://u:secret@host/?heartbeat=1.5", "'1.5' is no number"),
+        ("rabbitmq://u:secret@host/?shared=true", "shared is yes or no, not 'true'"),
+        ("rabbitmqs://u:secret@host/?shared=", "shared is yes or no, not ''"),
         ("rabbitmq://u:secret@host/?cafile=ca.pem", "'cafile' is for rabbitmqs:"),
         ("rabbitmqs://u:secret@host/?keyfile=key.pem", "there is a keyfile and no certfile"),
     ],
