@@ -32,20 +32,13 @@ class Looked(NamedTuple):
     error: MicrolithError | None
 
 
-async def look(connections: Connections, *, rests: bool) -> list[Looked]:
-    """Look at every broker that carries something for a process, at all of them at the same time.
-
-    Args:
-        connections: Those of the process.
-        rests: The process does not run. What is there only while it runs is not missing then: where queries wait.
-    """
+async def look(connections: Connections) -> list[Looked]:
+    """Look at every broker that carries something for a process, at all of them at the same time."""
     given = connections.topologies().items()
-    return list(await asyncio.gather(*(_look(connections, url, topology, rests=rests) for url, topology in given)))
+    return list(await asyncio.gather(*(_look(connections, url, topology) for url, topology in given)))
 
 
-async def _look(connections: Connections, url: str, topology: Topology, *, rests: bool) -> Looked:
-    if rests:
-        topology = topology._replace(takes=tuple(one for one in topology.takes if one.topic.kind != "query"))
+async def _look(connections: Connections, url: str, topology: Topology) -> Looked:
     carries = connections.carried_by(url)
     try:
         transport = connections.connect(url)

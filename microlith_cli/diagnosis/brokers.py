@@ -39,7 +39,7 @@ def at_rest(app: "Microlith") -> Iterator[Finding]:
     from microlith_cli.supervisor.examining import seen_of_brokers  # noqa: PLC0415
 
     try:
-        rows = asyncio.run(seen_of_brokers(app, rests=True))
+        rows = asyncio.run(seen_of_brokers(app))
     except MicrolithError as error:  # the buses are not configured right
         yield Finding("ML021", "error", in_a_line(error).rstrip("."), fix=error.hint)
         return

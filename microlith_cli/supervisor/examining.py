@@ -63,10 +63,10 @@ async def verified(app: Microlith, request: Mapping[str, Any], reply: Callable[[
 
 async def brokers(app: Microlith, _request: Mapping[str, Any]) -> Line:
     """Look at every broker that carries something for this process."""
-    return {"brokers": await seen_of_brokers(app, rests=False), "end": True, "exit": DONE}
+    return {"brokers": await seen_of_brokers(app), "end": True, "exit": DONE}
 
 
-async def seen_of_brokers(app: Microlith, *, rests: bool) -> list[Line]:
+async def seen_of_brokers(app: Microlith) -> list[Line]:
     """Say of each broker where it is, what it carries, what it lacks or has otherwise, and why it cannot be looked at.
 
     Raises:
@@ -79,7 +79,7 @@ async def seen_of_brokers(app: Microlith, *, rests: bool) -> list[Line]:
             "changes": [change._asdict() for change in one.changes],
             "error": None if one.error is None else {"message": str(one.error), "hint": one.error.hint},
         }
-        for one in await look(app.connections(), rests=rests)
+        for one in await look(app.connections())
     ]
 
 

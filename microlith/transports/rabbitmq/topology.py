@@ -172,7 +172,7 @@ async def declare(connection: Connected, topology: Topology, *, shared: bool) ->
 async def compare(connection: Connected, topology: Topology, *, shared: bool) -> list[Change]:
     """Tell what the broker lacks for a topology, and what differs there; changes nothing.
 
-    The inbox is left out: it is there as long as its process.
+    The inbox is left out: it is there as long as its process. So are places of queries, which must not differ, though.
     """
     asked = needed(topology._replace(inbox=None), shared=shared)
     found = [await _compared(connection, one) for one in asked]
@@ -187,7 +187,7 @@ async def _compared(connection: Connected, one: Exchange | Queue) -> Change | No
         await one.declare(channel)  # makes nothing: it is there
         await channel.close()
     except ChannelNotFoundEntity:
-        return one.missing()
+        return None if isinstance(one, Queue) and one.goes else one.missing()  # it comes and goes with its process
     except ChannelPreconditionFailed as refused:
         return one.differing(_difference(refused))
     return None

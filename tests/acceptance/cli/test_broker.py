@@ -87,3 +87,15 @@ def _at_a_terminal(tool, columns, buses):
                 shown += part
         assert ran.wait(60) == 0
     return shown.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.rabbitmq
+def test_nothing_is_missing_once_it_was_made_though_queries_have_a_queue_only_while_somebody_answers(
+    tool, rabbitmq_url
+):
+    buses = {f"MICROLITH_{bus}_BUS": rabbitmq_url for bus in ("COMMAND", "QUERY", "EVENT")}
+
+    made, looked = tool("broker", "setup", env=buses), tool("broker", "setup", "--dry-run", env=buses)
+
+    assert "shop.queries " in made.out
+    assert (made.code, looked.code, looked.out) == (0, 0, "nothing is missing\n")
