@@ -25,7 +25,7 @@ DEFAULT_SCHEMA = "microlith"
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,50}")
 
 
-_OPTIONS = ("schema", "durability", "standby")
+_OPTIONS = ("schema", "durability", "standby", "shared")
 
 
 class PlaceError(ValueError):

@@ -44,6 +44,7 @@ def test_url_means_a_store(tmp_path, url, kind, durability):
         ("postgresql://host/db?schema=A", "postgresql://HOST/DATABASE"),
         ("postgresql://host/db?schemma=a", "Did you mean 'schema'?"),
         ("postgresql://host/db?sslmod=require", "Did you mean 'sslmode'?"),
+        ("postgresql://host/db?share=yes", "Did you mean 'shared'?"),
         ("postgresql://host/db?colour=red", "postgresql://HOST/DATABASE"),
     ],
 )
