@@ -179,7 +179,7 @@ def store_line(card: Fact) -> str:
     engine, _, version = str(card["engine"]).partition(" ")
     parts = tuple(int(part) for part in version.split(".") if part.isdigit())
     old = engine == "SQLite" and parts < _SAFE_SQLITE
-    return f"{said}; {engine} {version}{_OLD_SQLITE if old else ''}{_shared(card)}"
+    return f"{said}; {f'{engine} {version}'.rstrip()}{_OLD_SQLITE if old else ''}{_shared(card)}"
 
 
 def _shared(card: Fact) -> str:

@@ -24,7 +24,7 @@ REGISTERED = (*REGISTER, "--wait", "UserRegisteredEvent")
 
 @pytest.fixture
 def shop(tmp_path, rabbitmq_url, postgres_url):
-    folder = make_shop(tmp_path, rabbitmq_url)
+    folder = make_shop(tmp_path, f"{rabbitmq_url}?shared=yes")
     with (folder / "pyproject.toml").open("a", encoding="utf-8") as file:
         file.write(f'\n[tool.microlith.store]\nurl = "{postgres_url}?shared=yes"\n')
     return folder
@@ -48,6 +48,13 @@ def refusal(shop: Path, name: str) -> dict:
     with session:
         *_, last = session.request({"verb": "rebuild", "projections": None}, patience=30)
         return last
+
+
+def state(shop: Path, name: str) -> str:
+    try:
+        return str(status(shop, name)["state"])
+    except ToolError:  # it begins or ends
+        return ""
 
 
 async def test_two_processes_of_one_component_are_one_to_the_tool(shop):
@@ -164,7 +171,7 @@ def another_serves(shop: Path, pid: int) -> bool:
 
 async def test_without_shared_the_second_is_refused_and_makes_nothing(shop):
     path = shop / "pyproject.toml"
-    before, _, after = path.read_text("utf-8").rpartition("?shared=yes")
+    before, _, after = path.read_text("utf-8").rpartition("?shared=yes")  # the last one is the store's
     path.write_text(before + after, "utf-8")
     with running(shop, "auth"):
         await until_it_serves(shop, "auth")
@@ -173,3 +180,27 @@ async def test_without_shared_the_second_is_refused_and_makes_nothing(shop):
 
     assert (refused.returncode, "auth of shop is already running" in refused.stderr) == (1, True), refused.stderr
     assert [path.name for path in (shop / ".microlith").iterdir() if path.is_dir()] == ["auth"]
+
+
+async def test_newer_version_stands_by_and_is_looked_at_until_it_leads(shop):
+    with running(shop, "auth") as older:
+        await until_it_serves(shop, "auth")
+        event = shop / "shop" / "auth" / "events" / "user_named.py"
+        event.write_text("from microlith import Event\n\n\nclass UserNamedEvent(Event):\n    name: str\n", "utf-8")
+        with running(shop, "auth"):
+            await eventually(lambda: state(shop, "auth.2") == "starting", seconds=60)
+            waiting = tool("doctor", "--json", cwd=shop)
+            alive = tool("doctor", "--alive", cwd=shop)
+            meanwhile = tool(*REGISTERED, "--email", "a@b.c", cwd=shop)
+
+            older.send_signal(signal.SIGINT)
+            await eventually(lambda: leads(shop, "auth.2"), seconds=60)
+            later = tool(*REGISTERED, "--email", "b@b.c", cwd=shop)
+
+    levels = {row["what"].partition(":")[0]: row["level"] for row in rows(waiting) if row["code"] == "ML005"}
+    assert levels == {"auth": "ok", "auth.2": "note"}, waiting.stdout
+    assert alive.stdout.splitlines() == [
+        "shop runs: auth, leads the store it shares",
+        "shop is starting, or stands by: auth, shares the store that another process leads",
+    ]
+    assert (meanwhile.returncode, later.returncode) == (0, 0), (meanwhile.stderr, later.stderr)
