@@ -334,7 +334,11 @@ class Microlith(StoreSide):
     async def _lead(self, sharing: Sharing, serving: Serving) -> None:
         """Do what only one does of those that share the store, as soon as nobody else does."""
         await sharing.lead()
-        await serving.lead()
+        try:
+            await serving.lead()
+        except StoreError as error:
+            logger.critical("This process cannot lead, and leaves that to others: %s", error)
+            sharing.give_up(error)
 
     def running(self) -> dict[str, list[dict[str, Any]]]:
         """Return the handlers at work now, by correlation id: handler, message, attempt, milliseconds so far."""

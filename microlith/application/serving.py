@@ -16,9 +16,11 @@ from microlith.buses import CommandBus, EventBus, QueryBus
 from microlith.clock import Clock
 from microlith.component import Component
 from microlith.delivery import Delivery, HandlerCompletion
+from microlith.delivery.patience import patiently
 from microlith.delivery.recovery import load_pending, position_lane
 from microlith.delivery.sharing import KeyClaims, SharedStore
 from microlith.errors import DuplicateHandlerError, WiringError, WrongBusError
+from microlith.event_store.protocol import KeyedLetters
 from microlith.handlers.declared import HandlerSpec
 from microlith.handlers.injection import plan_call
 from microlith.handlers.lanes import Lane
@@ -88,7 +90,7 @@ class Serving:
     async def start(self, subscribed: Sequence[Subscribed]) -> None:
         """Make every lane, carry on what an earlier process left, and take messages in."""
         delivery, wiring, sharing = self._delivery, self._wiring, self._delivery.store.sharing
-        leads = delivery.store.leads
+        leads, waiting = delivery.store.leads, list[KeyedLetters]()
         for spec in wiring.handlers:
             if leads or not _is_led(spec):
                 self._place(self._made(spec))
@@ -106,12 +108,13 @@ class Serving:
             await load_pending(delivery)
             await self._position([lane for lane in delivery.routes.lanes() if _is_led(lane.spec) and lane.durable])
             await self._know_what_others_wrote()
-            await delivery.retrying.load()
+            waiting = await delivery.retrying.load(delivery.routes.lanes())
         else:
             self._count_led(1)
             delivery.timers.close()
         for lane in delivery.routes.lanes():
             lane.start()
+        delivery.retrying.go_on(waiting)
         self._tasks.spawn(watch(delivery), "microlith watch")
         self._tasks.spawn(let_others_take(delivery.store, self._connections), "microlith watches its store")
         await self._connections.start(delivery, self._tasks.spawn)
@@ -119,20 +122,21 @@ class Serving:
             await self._begin_to_lead()
 
     async def lead(self) -> None:
-        """Go on as the one that leads those who share the store."""
+        """Go on as the one that leads those who share the store. While its database is away, that is waited for."""
         delivery = self._delivery
-        await load_pending(delivery)
         lanes = [self._made(spec) for spec in self._wiring.handlers if _is_led(spec)]
-        await self._position(lanes)
+        await patiently(lambda: load_pending(delivery))
+        await patiently(lambda: self._position(lanes))
+        waiting = await patiently(lambda: delivery.retrying.load(lanes))
         self._count_led(-1)
         for (
             lane
         ) in lanes:  # only now: what is delivered to a lane that does not know its place would hide what is before
             self._place(lane)
         await self._know_what_others_wrote()
-        await delivery.retrying.load()
         for lane in lanes:
             lane.start()
+        delivery.retrying.go_on(waiting)
         delivery.timers.open()
         await self._begin_to_lead()
 
@@ -185,6 +189,7 @@ class Serving:
             UnknownTypeError: No component declares the type.
             WrongBusError: It is of another kind.
             DuplicateHandlerError: A command or query that is handled already.
+            UncarriedCommandError: A command, though several processes share the store.
         """
         kind, wanted, function, cancel = entry
         types = self._wiring.types
@@ -194,6 +199,8 @@ class Serving:
         route = self._delivery.routes.of(cls)
         spec = HandlerSpec("subscription", cls, function)
         others = [lane.spec for lane in route.handling] + [one for one in self._wiring.elsewhere if cls in one.messages]
+        if kind == "command" and self._delivery.store.sharing is not None:
+            raise UncarriedCommandError(cls.__name__)
         if others and kind != "event":
             raise DuplicateHandlerError(cls.__name__, others[0].place, spec.place)
         lane = self._lane(spec, HandlerCompletion(self._delivery), durable=kind == "command")

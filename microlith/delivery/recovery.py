@@ -97,6 +97,9 @@ async def count_attempt(
     settle: Callable[[Handling, Settlement], None],
 ) -> int | None:
     """Count, durably and before handling, that a message is tried again; pause first if it failed in this process."""
+    if handling.arrival is not None and await delivery.store.arrived(handling.envelope.message_id) is not None:
+        handling.arrival.settle()  # another process had it, too, and was quicker
+        return None
     tried, retry = -handling.attempt, lane.retry
     if tried and retry is not None:
         await asyncio.sleep(retry.pause(tried - handling.tried_before))

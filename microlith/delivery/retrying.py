@@ -7,13 +7,15 @@ Tries nothing by itself: see `microlith.handlers.retries` for that.
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from time import monotonic
 
 from microlith.context import Handling, HandlingOfLetter
 from microlith.delivery.patience import patiently
 from microlith.delivery.routes import Routes
 from microlith.errors import BusFullError, HandlerFailedError, MicrolithError
-from microlith.event_store.protocol import DeadLetter, EventStore, Settlement, Unit
+from microlith.event_store.protocol import DeadLetter, EventStore, KeyedLetters, Settlement, Unit
+from microlith.event_store.sharing import LedElsewhereError
 from microlith.handlers.lanes import Lane
 from microlith.ids import short_id
 from microlith.messages import Message
@@ -91,6 +93,7 @@ class Retrying:
             UnknownDeadLetterError: There is none.
             ParkedError: It is parked behind another one.
             HandlerGoneError: Its handler is gone.
+            LedElsewhereError: It is for the process that leads.
             UnknownTypeError: Its type is gone.
             PayloadError: It does not fit its class any more.
             BusFullError: Its handler's queue is full.
@@ -114,10 +117,13 @@ class Retrying:
         Raises:
             UnknownDeadLetterError: There is none.
             RetryUnderWayError: It is being tried again.
+            LedElsewhereError: It is for the process that leads.
         """
         if sequence in self._under_way:
             raise RetryUnderWayError(sequence)
         letter = await self._store.dead_letter(sequence)
+        if letter is not None:
+            self._check_led(letter)
         if letter is None or not await self._store.drop_dead_letter(sequence):
             raise UnknownDeadLetterError(sequence)
         if letter.key is not None:
@@ -131,15 +137,26 @@ class Retrying:
         if key is not None:
             self._gone(lane, key)
 
-    async def load(self) -> None:
-        """Block the keys that have dead letters, and let those go on whose turn had come when the process ended."""
-        lanes = {lane.name: lane for lane in self._routes.lanes() if lane.spec.parks}
+    async def load(self, lanes: Iterable[Lane]) -> list[KeyedLetters]:
+        """Block the keys of lanes that have dead letters; return those whose turn had come when a process ended."""
+        by_name = {lane.name: lane for lane in lanes if lane.spec.parks}
+        waiting = []
         for found in await self._store.keyed_letters():
-            lane = lanes.get(found.handler)
+            lane = by_name.get(found.handler)
             if lane is not None and lane.keyed is not None:
                 lane.keyed.blocked[found.key] = found.letters
                 if found.waits:
-                    self._let_go_on(lane, found.key)
+                    waiting.append(found)
+        return waiting
+
+    def go_on(self, waiting: Iterable[KeyedLetters]) -> None:
+        """Let those go on that are parked behind a letter which is gone."""
+        lanes = {lane.name: lane for lane in self._routes.lanes() if lane.spec.parks}
+        for found in waiting:
+            lane = lanes.get(found.handler)
+            if lane is not None and lane.keyed is not None:
+                lane.keyed.blocked.setdefault(found.key, found.letters)
+                self._let_go_on(lane, found.key)
 
     def end(self, sequence: int, error: BaseException | None) -> None:
         """Tell those who wait how a retry ended."""
@@ -217,6 +234,7 @@ class Retrying:
         letter = await self._store.dead_letter(sequence)
         if letter is None:
             raise UnknownDeadLetterError(sequence)
+        self._check_led(letter)
         envelope = await self._store.dead_message(letter)
         lane = self._lane(letter, type(envelope.message))
         if letter.key is not None and lane.spec.parks:
@@ -226,6 +244,12 @@ class Retrying:
         if len(lane.queue) >= lane.limit:
             raise BusFullError(lane.spec.message.__kind__, lane.limit)
         lane.push_handling(HandlingOfLetter(lane.name, envelope, sequence, letter.attempts, monotonic(), letter.key))
+
+    def _check_led(self, letter: DeadLetter) -> None:
+        """Refuse to touch what a handler of events has left, where another process has that handler, and knows its keys."""
+        sharing = self._store.sharing
+        if sharing is not None and not self._store.leads and letter.position is not None:
+            raise LedElsewhereError(f"Dead letter {letter.sequence}, of a handler of events,", sharing.leader)
 
     def _lane(self, letter: DeadLetter, cls: type[Message]) -> Lane:
         """Find the lane of the handler that failed. A command has only one, whatever it is called by now."""

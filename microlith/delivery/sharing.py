@@ -24,6 +24,8 @@ logger = logging.getLogger("microlith")
 
 LEFT_SECONDS = 30.0
 """How old a command must be that another process has accepted and not sent, before the one that leads sends it."""
+_GATHERED_SECONDS = 0.01
+"""How long what others commit is gathered before it is looked at again."""
 _PAGE = 500
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
@@ -41,25 +43,32 @@ class SharedStore:
         self._delivery = delivery
         self._sharing = sharing
         self._looked = -1
+        self._letter: int | None = None
         self._grown = asyncio.Event()
 
     def start(self, head: int, spawn: Spawn) -> None:
         """Begin to hear of what others append behind a position."""
         self._looked = head
         self._sharing.watch(self.wrote)
-        spawn(self._tell_waits(), "microlith shared store")
+        spawn(self._tell(), "microlith shared store")
 
     async def carry_on_for_others(self) -> None:
-        """Send what processes that are gone had accepted and not sent. Runs until cancelled; for the one that leads.
+        """Do what processes that are gone, or slow, have left: commands to be sent, letters that are parked behind nothing.
 
-        What is sent twice is taken once: each message has its id.
+        Runs until cancelled, in the one that leads. What is sent twice is taken once: each message has its id.
         """
+        waited: set[tuple[str, str, int]] = set()
         while True:
             await asyncio.sleep(LEFT_SECONDS)
+            delivery = self._delivery
             try:
-                await load_pending(self._delivery, self._delivery.timers.clock.time() - LEFT_SECONDS)
+                await load_pending(delivery, delivery.timers.clock.time() - LEFT_SECONDS)
+                waiting = [found for found in await delivery.store.keyed_letters() if found.waits]
             except MicrolithError as error:
                 logger.warning("What other processes have left is looked for later: %s", error)
+                continue
+            delivery.retrying.go_on(found for found in waiting if (found.handler, found.key, found.first) in waited)
+            waited = {(found.handler, found.key, found.first) for found in waiting}
 
     def wrote(self, head: int) -> None:
         """Have the handlers of events read on, and look for what is waited for.
@@ -74,17 +83,18 @@ class SharedStore:
                 lane.behind = True
                 lane.missed = max(lane.missed, head)
                 lane.wake()
-        self._delivery.timers.forget()
         self._grown.set()
 
-    async def _tell_waits(self) -> None:
+    async def _tell(self) -> None:
         while True:
             await self._grown.wait()
             self._grown.clear()
+            self._delivery.timers.forget()
             try:
                 await patiently(self._look)
             except MicrolithError as error:
                 logger.warning("What others wrote could not be read for those who wait: %s", error)
+            await asyncio.sleep(_GATHERED_SECONDS)
 
     async def _look(self) -> None:
         """Show the waits what was appended since, and what has failed."""
@@ -99,10 +109,20 @@ class SharedStore:
                     waiting.offer(event.envelope)
             self._looked = page[-1].position if page else head
         self._looked = max(self._looked, head)
-        for correlation_id in list(watched):
-            failed = await store.failure_of(correlation_id)
-            if failed is not None:
-                delivery.fail(correlation_id, HandlerFailedError(*failed))
+        if not watched:  # a wait that begins later asks for failures itself
+            self._letter = None
+            return
+        if self._letter is None:
+            self._letter = await self._sharing.newest_letter()
+            failed = [(one, await store.failure_of(one)) for one in list(watched)]
+            for correlation_id, failure in failed:
+                if failure is not None:
+                    delivery.fail(correlation_id, HandlerFailedError(*failure))
+        while page_of_letters := await store.dead_letters(after=self._letter, limit=_PAGE):
+            self._letter = page_of_letters[-1].sequence
+            for letter in page_of_letters:
+                if letter.correlation_id in watched:
+                    delivery.fail(letter.correlation_id, HandlerFailedError(letter.handler, letter.type, letter.error))
 
 
 class KeyClaims:
@@ -118,7 +138,7 @@ class KeyClaims:
     async def take(self, lane: Lane, key: str) -> None:
         """Wait for a key, and know its dead letters."""
         letters = await self._sharing.claim(self._name, key)
-        if lane.spec.parks and lane.keyed is not None:
+        if letters is not None and lane.spec.parks and lane.keyed is not None:
             lane.keyed.know(key, letters)
 
     def let_go(self, key: str, *, committed: bool) -> None:

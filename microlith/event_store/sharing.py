@@ -39,12 +39,19 @@ class Sharing(Protocol):
     async def lead(self) -> None:
         """Return when this process leads: at once, or when nobody has led for some seconds.
 
-        Raises:
-            StoreError: The store cannot be brought up to what a leader needs; it is let go.
+        What fails is tried again for as long as it takes.
         """
         ...
 
-    async def claim(self, handler: str, key: str) -> int:
+    def give_up(self, error: StoreError) -> None:
+        """Write nothing more, and let another process lead: what a leader needs cannot be had here."""
+        ...
+
+    async def newest_letter(self) -> int:
+        """Return the sequence of the newest dead letter; 0 for none."""
+        ...
+
+    async def claim(self, handler: str, key: str) -> int | None:
         """Wait until no other process handles a message of this key; from then on none will, until `let_go`.
 
         A claim goes with its process, and with a connection that is lost.
@@ -54,7 +61,7 @@ class Sharing(Protocol):
             key: What a store keeps of the key.
 
         Returns:
-            How many dead letters of the handler have this key.
+            How many dead letters of the handler have this key; None when this process had claimed it already, and knows.
         """
         ...
 

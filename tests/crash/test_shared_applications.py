@@ -10,8 +10,9 @@ import pytest
 
 from microlith import HandlerFailedError, Microlith
 from microlith.application.serving import UncarriedCommandError
-from microlith.delivery import arriving, sharing
-from microlith.errors import StoreError
+from microlith.delivery import Delivery, arriving, sharing
+from microlith.delivery.recovery import load_pending
+from microlith.errors import StoreAwayError, StoreError
 from microlith.event_store.postgres import claims
 from microlith.event_store.sharing import LedElsewhereError
 from microlith.testing import memory_broker
@@ -163,6 +164,52 @@ async def test_what_stands_behind_a_dead_letter_is_parked_in_every_process(depot
     await leader.store.flush()
     await asyncio.gather(member.store.flush(), third.store.flush())
     assert await leader.store.dead_letters() == []
+
+
+async def test_what_waits_in_the_same_process_is_parked_behind_a_dead_letter(depots):
+    [app] = await depots.start(1)
+    gateway = await depots.gateway()
+    await gateway.command_bus.dispatch(BringCommand(bay="b", item="first", fails=True, seconds=0.2))
+    for number in range(3):
+        await gateway.command_bus.dispatch(BringCommand(bay="b", item=f"behind{number}"))
+    await gateway.command_bus.execute(BringCommand(bay="c", item="beside"), until=WeighedEvent)
+    await eventually(lambda: app.delivery.failed, PATIENCE)
+    await app.idle(PATIENCE)
+
+    assert app.brought == ["beside"]
+    assert [letter.behind is None for letter in await app.store.dead_letters()] == [True, False, False, False]
+
+
+async def test_dead_letters_of_handlers_of_events_are_for_the_one_that_leads(depots):
+    leader, member = await depots.start(2)
+    with pytest.raises(HandlerFailedError, match="too heavy"):
+        await member.command_bus.execute(BringCommand(bay="b", item="heavy"), until=WeighedEvent)
+    await leader.store.flush()
+    [letter] = await leader.store.dead_letters()
+    for touch in (member.drop_dead_letter, member.retry_dead_letter):
+        with pytest.raises(LedElsewhereError, match="handler of events"):
+            await touch(letter.sequence)
+    await leader.drop_dead_letter(letter.sequence)
+
+
+async def test_lead_is_taken_whole_though_the_database_is_away_for_a_moment(depots, monkeypatch):
+    leader, member = await depots.start(2)
+    gateway = await depots.gateway()
+    failed = []
+
+    async def fails_once(delivery: Delivery) -> int:
+        if not failed:
+            failed.append(True)
+            raise StoreAwayError("postgresql://", "it is away for a moment")
+        return await load_pending(delivery)
+
+    monkeypatch.setattr("microlith.application.serving.load_pending", fails_once)
+    await leader.stop()
+    event = await gateway.command_bus.execute(BringCommand(bay="b", item="i"), until=WeighedEvent, timeout=PATIENCE)
+
+    assert failed
+    assert event == WeighedEvent(item="i")
+    assert member.weighed == ["i"]
 
 
 async def test_decisions_of_one_stream_never_lose_an_update(depots):

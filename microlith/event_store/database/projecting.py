@@ -103,19 +103,24 @@ class Projections:
         """Take over where every projection stands, as whoever leads keeps them; tell whether all can be folded into.
 
         Args:
-            head: Where the log ends, in a transaction.
+            head: Up to where the log was written a moment before.
         """
         ready = self.renew() == len(self.standings)
-        return ready and all(one.error is not None or one.checkpoint == head for one in self._inline.values())
+        return ready and all(one.error is not None or one.checkpoint >= head for one in self._inline.values())
 
     def renew(self) -> int:
-        """Read where the projections stand, which others have moved; return how many are there as this code has them."""
+        """Read where the projections stand, which others have moved; return how many are there as this code has them.
+
+        One whose new rows could not be built counts, too: it stands still with the old ones.
+        """
         known = {name: rest for name, *rest in self._session.named("select_projections")}
         found = 0
         for name, standing in self.standings.items():
             fingerprint, checkpoint, error = known.get(name, ("", -1, None))
-            if fingerprint == standing.projecting.fingerprint and standing.outdated is None:
+            is_new = fingerprint == standing.projecting.fingerprint
+            if is_new or error is not None:
                 standing.checkpoint, standing.error = checkpoint, error
+                standing.outdated = None if is_new else checkpoint
                 found += 1
         return found
 
@@ -199,6 +204,14 @@ class Projections:
                 raise
             # What the database refused was told late, perhaps at another event.
             self._session.transact(partial(self._fill_shadow, name, events, carefully=True))
+
+    def fill_shadow_within(self, name: str, events: Sequence[RecordedEvent]) -> None:
+        """Fold events into the shadow tables, in a transaction that has begun.
+
+        Raises:
+            HandlerFailedError: The projection raised.
+        """
+        self._fill_shadow(name, events, carefully=self._session.is_far)
 
     def _fill_shadow(self, name: str, events: Sequence[RecordedEvent], *, carefully: bool = False) -> None:
         projecting = self.standing(name).projecting

@@ -85,22 +85,26 @@ def _fill(writer: Writer, name: str, events: Sequence[RecordedEvent]) -> None:
 
 
 def _finish(name: str, writer: Writer, reader: LogReader, pin: Pin, done: int) -> int:
-    def switch() -> bool:
-        """Switch, unless another process has appended meanwhile."""
-        if writer.state.head > done:
-            return False
-        writer.projections.switch(name, done)
-        return True
-
-    while True:
-        while events := reader.all(done, PAGE):
-            _fill(writer, name, events)
-            done = events[-1].position
-        if writer.transact(switch):
+    projections = writer.projections
+    while events := reader.all(done, PAGE):
+        _fill(writer, name, events)
+        done = events[-1].position
+        if len(events) < PAGE:
             break
-    writer.projections.switched(name, done)
+
+    def switch() -> int:
+        """Fold what other processes have appended meanwhile, while they cannot, and switch."""
+        reached = done
+        while events := reader.all(reached, PAGE):
+            projections.fill_shadow_within(name, events)
+            reached = events[-1].position
+        projections.switch(name, reached)
+        return reached
+
+    head = writer.transact(switch)
+    projections.switched(name, head)
     pin.begin()
-    return done
+    return head
 
 
 async def _whole(awaitable: Awaitable[T]) -> T:

@@ -11,7 +11,6 @@ commit, where the log's order and the settlements decide.
 import asyncio
 import logging
 import threading
-from collections import Counter
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from time import sleep
@@ -29,6 +28,10 @@ logger = logging.getLogger("microlith.event_store")
 
 _SHORTEST, _LONGEST = 0.002, 0.02
 """Seconds between two questions for keys that others have."""
+_LOOK_SECONDS = 1.0
+"""Seconds between two looks whether the connection that holds the claims is there."""
+_MOST_JOINED = 64
+"""How many messages of a key one claim is good for; then other processes come first."""
 _PAUSE = 0.2
 """Seconds until a database that is away is asked again."""
 
@@ -43,6 +46,18 @@ class _Wanted(NamedTuple):
 _Order = _Wanted | Name | None
 
 
+class _Claim:
+    """One claim: how many have it in this process, and how many had it since it was asked for."""
+
+    __slots__ = ("ended", "had", "joined", "users")
+
+    def __init__(self, had: "asyncio.Future[int]") -> None:
+        self.had = had
+        self.ended = asyncio.Event()
+        self.users = 0
+        self.joined = 0
+
+
 class Claims:
     """The claims of one process. Belongs to the loop that made it; `close` ends them all."""
 
@@ -51,8 +66,7 @@ class Claims:
         self._prefix = f"microlith {place.schema} "
         self._sql = statements("postgres_owning.sql")
         self._loop = asyncio.get_running_loop()
-        self._users: Counter[Name] = Counter()
-        self._taking: dict[Name, asyncio.Future[int]] = {}
+        self._claims: dict[Name, _Claim] = {}
         self._orders: SimpleQueue[_Order] = SimpleQueue()
         # The thread's: what is waited for, what is held, and whose gate is held by one that waits.
         self._waiting: dict[Name, _Wanted] = {}
@@ -63,27 +77,32 @@ class Claims:
         self._thread = threading.Thread(target=self._work, name="microlith-store-claims", daemon=True)
         self._thread.start()
 
-    async def take(self, handler: str, key: str) -> int:
-        """Wait for a claim; return how many dead letters the key has."""
+    async def take(self, handler: str, key: str) -> int | None:
+        """Wait for a claim; return how many dead letters the key has, None when this process had claimed it already."""
         name = handler, key
-        self._users[name] += 1
-        taking = self._taking.get(name)
-        if taking is None:
-            taking = self._taking[name] = self._loop.create_future()
-            self._orders.put(_Wanted(name, taking))
+        while (claim := self._claims.get(name)) is not None and claim.joined >= _MOST_JOINED:
+            await claim.ended.wait()  # others wait for it, too
+        first = claim is None
+        if claim is None:
+            claim = self._claims[name] = _Claim(self._loop.create_future())
+            self._orders.put(_Wanted(name, claim.had))
+        claim.users += 1
+        claim.joined += 1
         try:
-            return await asyncio.shield(taking)
+            letters = await asyncio.shield(claim.had)
         except asyncio.CancelledError:
             self.let_go(handler, key)
             raise
+        return letters if first else None
 
     def let_go(self, handler: str, key: str) -> None:
         """End a claim; the last who had it lets others have it."""
         name = handler, key
-        self._users[name] -= 1
-        if self._users[name] < 1:
-            del self._users[name]
-            self._taking.pop(name, None)
+        claim = self._claims[name]
+        claim.users -= 1
+        if claim.users < 1:
+            del self._claims[name]
+            claim.ended.set()
             self._orders.put(name)
 
     def close(self) -> None:
@@ -96,7 +115,7 @@ class Claims:
     def _work(self) -> None:
         pause = _SHORTEST
         try:
-            while (orders := self._ordered(pause if self._waiting else None)) is not None:
+            while (orders := self._ordered(self._patience(pause))) is not None:
                 pause = min(pause * 2, _LONGEST)
                 try:
                     if self._carry_out(orders):
@@ -105,6 +124,11 @@ class Claims:
                     self._lose(error)
         finally:
             self._drop()
+
+    def _patience(self, pause: float) -> float | None:
+        if self._waiting:
+            return pause
+        return _LOOK_SECONDS if self._held else None
 
     def _ordered(self, seconds: float | None) -> list[_Order] | None:
         """Wait for orders, at most so long, and take all there are; None for the end."""
@@ -123,6 +147,7 @@ class Claims:
         if gone:
             run(connection, self._sql["let_go"], (self._prefix, to_json(gone).decode()))
         if not self._waiting:
+            run(connection, "SELECT 1")
             return False
         asked = list(self._waiting)
         wanted = to_json([[*name, name in self._next] for name in asked]).decode()
@@ -130,9 +155,9 @@ class Claims:
         self._next = {name for name, answer in zip(asked, answers, strict=True) if answer is None}
         had = [name for name, answer in zip(asked, answers, strict=True) if answer]
         if had:
-            self._held.update(had)
             # Only now: what another process has buried with this key, it had buried before it let go.
             letters = run(connection, self._sql["count_letters"], (to_json(had).decode(),))
+            self._held.update(had)
             self._tell([(self._waiting.pop(name), count) for name, (count,) in zip(had, letters, strict=True)])
         return bool(had)
 
@@ -156,8 +181,11 @@ class Claims:
         if self._connection is None:
             self._connection = connection = connect(self._place, "claims")
             held = [f"claim {handler} {key}" for handler, key in self._held]
-            if held:
-                run(connection, self._sql["claim_again"], (self._prefix, to_json(held).decode()))
+            again = run(connection, self._sql["claim_again"], (self._prefix, to_json(held).decode())) if held else []
+            if lost := sum(not had for (had,) in again):
+                logger.warning(
+                    "%d keys that are handled here were claimed by others while the connection was lost.", lost
+                )
         return self._connection
 
     def _lose(self, error: Exception) -> None:

@@ -83,6 +83,9 @@ class Ownership:
             prepare(connection)
             ownership = cls(place, connection)
             ownership.epoch = cls._take_over(connection, agreed)
+        except psycopg.Error as error:
+            connection.close()
+            raise StoreAwayError(place.shown, said(error)) from error
         except BaseException:
             connection.close()
             raise
@@ -150,7 +153,7 @@ class Ownership:
         sql = statements(_SQL)
         with connection.transaction():
             epoch = run(connection, sql["take_over"], (_self(),))[0][0]
-            run(connection, sql["share"], (agreed,))
+            run(connection, sql["share"], (f"{epoch} {agreed}" if agreed else "",))
             run(connection, sql["forget_writers"])
         return int(epoch)
 

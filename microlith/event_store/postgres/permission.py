@@ -84,7 +84,7 @@ class Membership:
 def agreement(types: MessageTypes, projections: Iterable[Projecting]) -> str:
     """Return what those who share a store must agree on: what may be in it, and how each folds what it appends."""
     declared = [f"{one.component} {one.name} {one.version}" for one in types if one.kind in ("command", "event")]
-    declared += [f"{one.name} {one.fingerprint}" for one in projections]
+    declared += [f"{one.name} {one.fingerprint} {one.inline}" for one in projections]
     return "agreed " + blake2b("\n".join(sorted(declared)).encode(), digest_size=12).hexdigest()
 
 

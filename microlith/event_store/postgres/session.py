@@ -152,6 +152,13 @@ class PostgresSession(Session):
         """Set whether the next commits wait for the server's disk."""
         self._pressed = "fast" if self._place.durability == "fast" else durability
 
+    def written(self) -> int:
+        """Return up to where the log is written just now, without a transaction."""
+        try:
+            return LogEnd(*self.run(self._own["select_end"])[0]).head
+        except psycopg.Error as error:
+            raise WriteFailed(StoreAwayError(self._place.shown, said(error)), usable=True, away=True) from error
+
     def end(self) -> tuple[int, int, bytes]:
         """Return where the log ends, in a transaction: position, number of the last command, checksum."""
         if self._end is None:

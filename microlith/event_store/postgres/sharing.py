@@ -16,18 +16,20 @@ from typing import NamedTuple
 
 import psycopg
 
-from microlith.errors import StoreAwayError, StoreLockedError
+from microlith.errors import StoreAwayError, StoreError, StoreLockedError
 from microlith.event_store.database.statements import statements
 from microlith.event_store.postgres.claims import Claims
 from microlith.event_store.postgres.connection import Connection, connect, run
 from microlith.event_store.postgres.ownership import Ownership
 from microlith.event_store.postgres.place import Place
+from microlith.event_store.postgres.readers import PostgresReaders
 from microlith.event_store.postgres.writer import PostgresWriter
 
 logger = logging.getLogger("microlith.event_store")
 
-GRACE_SECONDS = 5.0
-"""How long nobody must have led before another process does: one whose connection was cut comes first."""
+GRACE_SECONDS = 8.0
+"""How long nobody must have led before another process does. One whose connection was cut comes first: to connect takes it up
+to five seconds, and it pauses up to two before."""
 _LOOK_SECONDS = 1.0
 _AGAIN_SECONDS = 0.5
 
@@ -40,13 +42,19 @@ class PostgresSharing:
     """
 
     def __init__(
-        self, place: Place, writer: PostgresWriter, take: Callable[[], Ownership], ownership: Ownership | None
+        self,
+        place: Place,
+        writer: PostgresWriter,
+        readers: PostgresReaders,
+        take: Callable[[], Ownership],
+        ownership: Ownership | None,
     ) -> None:
         """Begin to listen.
 
         Args:
             place: The schema.
             writer: What writes it.
+            readers: What reads it.
             take: Becomes the owner, or raises StoreLockedError.
             ownership: That of this process, when it leads.
         """
@@ -55,12 +63,15 @@ class PostgresSharing:
         self.claims = Claims(place)
         self._place = place
         self._writer = writer
+        self._readers = readers
         self._take = take
         self._loop = asyncio.get_running_loop()
         self._sql = statements("postgres_owning.sql")
         self._looking = False
         self._free_since: float | None = None
         self._may_lead = asyncio.Event()
+        self._leading: asyncio.Future[None] | None = None
+        self._told_by_others = False
         self._closed = False
         self._wake, self._woken = socket.socketpair()
         self._connection: Connection | None = None
@@ -72,24 +83,31 @@ class PostgresSharing:
         self._writer.others.append(wrote)
 
     async def lead(self) -> None:
-        """Return when this process leads."""
-        while self.ownership is None:
-            await self._may_lead.wait()
-            try:
-                ownership = await asyncio.to_thread(self._take)
-            except (StoreLockedError, StoreAwayError):
-                await asyncio.sleep(_AGAIN_SECONDS)
-                continue
-            logger.warning("This process leads those that share the event store %s now.", self._place.shown)
-            try:
-                await self._writer.do(partial(self._writer.lead, ownership))
-            except BaseException:
-                await asyncio.to_thread(ownership.release)
-                raise
-            self.ownership = ownership
+        """Return when this process leads. What fails is tried again for as long as it takes."""
+        if self._leading is None:
+            self._leading = asyncio.ensure_future(self._take_lead())
+        await asyncio.shield(self._leading)  # whoever is cancelled leaves nothing half done
 
-    async def claim(self, handler: str, key: str) -> int:
-        """Wait until no other process handles a message of this key; return how many dead letters it has."""
+    async def end_leading(self) -> None:
+        """Wait for no turn any more; finish what has begun."""
+        self._closed = True
+        self._may_lead.set()
+        if self._leading is not None:
+            await asyncio.wait([self._leading])
+
+    def give_up(self, error: StoreError) -> None:
+        """Write nothing more, and let another process lead."""
+        self._writer.failure = self._writer.failure or error
+        if self.ownership is not None:
+            self._loop.run_in_executor(None, self.ownership.release)
+
+    async def newest_letter(self) -> int:
+        """Return the sequence of the newest dead letter; 0 for none."""
+        text = self._sql["select_newest_letter"]
+        return int((await asyncio.to_thread(self._readers.run, text))[0][0])
+
+    async def claim(self, handler: str, key: str) -> int | None:
+        """Wait until no other process handles a message of this key; return how many dead letters it has, if that is news."""
         return await self.claims.take(handler, key)
 
     def let_go(self, handler: str, key: str) -> None:
@@ -98,7 +116,6 @@ class PostgresSharing:
 
     def close(self) -> None:
         """End the threads, and let go of everything. Waits for them."""
-        self._closed = True
         self._wake.send(b".")
         self._thread.join()
         self._wake.close()
@@ -106,6 +123,35 @@ class PostgresSharing:
         self.claims.close()
         if self.ownership is not None:
             self.ownership.release()
+
+    async def _take_lead(self) -> None:
+        told = False
+        while True:
+            await self._may_lead.wait()
+            if self._closed:
+                return
+            try:
+                self.ownership = await self._led()
+            except StoreLockedError:
+                await asyncio.sleep(_AGAIN_SECONDS)
+            except StoreError as error:
+                if not told:
+                    logger.warning("This process cannot lead yet, and tries again: %s", error)
+                told = True
+                await asyncio.sleep(_LOOK_SECONDS)
+            else:
+                return
+
+    async def _led(self) -> Ownership:
+        """Take the lead, and bring up what a leader needs; when that fails, let go."""
+        ownership = await asyncio.to_thread(self._take)
+        logger.warning("This process leads those that share the event store %s now.", self._place.shown)
+        try:
+            await self._writer.do(partial(self._writer.lead, ownership))
+        except BaseException:
+            await asyncio.to_thread(ownership.release)
+            raise
+        return ownership
 
     def _heard(self, found: "_Leadership | None") -> None:
         """Have the writer look; take note of who leads, if that was found out. On the loop."""
@@ -151,6 +197,8 @@ class PostgresSharing:
     def _connected(self) -> Connection:
         if self._connection is None:
             self._connection = connect(self._place, "listener")
+            # What comes with the answer to a question is handed to this, and otherwise kept where nobody looks.
+            self._connection.add_notify_handler(lambda notify: self._note(notify.pid))
             self._connection.execute(f'LISTEN "microlith_{self._place.schema}"')
         return self._connection
 
@@ -161,10 +209,13 @@ class PostgresSharing:
     def _is_told(self, connection: Connection) -> bool:
         """Take what was notified; tell whether some of it came from another process."""
         connection.pgconn.consume_input()
-        others = False
         while (notify := connection.pgconn.notifies()) is not None:
-            others = others or notify.be_pid != self._writer.session.backend
-        return others
+            self._note(notify.be_pid)
+        told, self._told_by_others = self._told_by_others, False
+        return told
+
+    def _note(self, backend: int) -> None:
+        self._told_by_others = self._told_by_others or backend != self._writer.session.backend
 
     def _rest(self, connection: Connection | None) -> None:
         """Wait until something comes from the server, or for a while."""

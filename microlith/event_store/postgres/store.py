@@ -20,7 +20,7 @@ from microlith.event_store.postgres.permission import Membership, agreed_in, agr
 from microlith.event_store.postgres.place import Place
 from microlith.event_store.postgres.readers import PostgresPin, PostgresReaders
 from microlith.event_store.postgres.sharing import PostgresSharing
-from microlith.event_store.postgres.writer import PostgresWriter
+from microlith.event_store.postgres.writer import PostgresWriter, ProjectionsBehindError
 from microlith.event_store.protocol import Projecting
 from microlith.serialization import MessageTypes
 
@@ -97,20 +97,14 @@ class PostgresEventStore(DatabaseEventStore):
             if self._types.personal:
                 raise SharedPersonalError(self._place)
             self._agreed = agreement(self._types, projections)
-        permission = await self._allowed()
-        try:
-            writer = PostgresWriter(self._place, self._types, permission)
-            await writer.start(projections)
-        except BaseException:
-            if isinstance(permission, Ownership):
-                await asyncio.to_thread(permission.release)
-            raise
+        writer, permission = await self._writing(projections)
         self._permission = permission
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="microlith-store-reader")
-        self._opened(writer, PostgresReaders(self._place))
+        readers = PostgresReaders(self._place)
+        self._opened(writer, readers)
         if self._place.shared:
             ownership = permission if isinstance(permission, Ownership) else None
-            self._sharing = PostgresSharing(self._place, writer, self._take, ownership)
+            self._sharing = PostgresSharing(self._place, writer, readers, self._take, ownership)
 
     async def close(self) -> None:
         """Finish the writes under way and let go. Safe to call twice."""
@@ -119,6 +113,8 @@ class PostgresEventStore(DatabaseEventStore):
         if os.getpid() != self._pid:
             raise ForkedError(self._pid)
         try:
+            if self._sharing is not None:
+                await self._sharing.end_leading()
             await self._writer.stop()
         finally:
             self._readers.close()
@@ -127,6 +123,26 @@ class PostgresEventStore(DatabaseEventStore):
                 await asyncio.to_thread(self._sharing.close)
             elif isinstance(self._permission, Ownership):
                 await asyncio.to_thread(self._permission.release)
+
+    async def _writing(self, projections: Sequence[Projecting]) -> tuple[PostgresWriter, Ownership | Membership]:
+        """Start a writer; where whoever leads is still bringing the projections up, as soon as that is done."""
+        told = False
+        while True:
+            permission = await self._allowed()
+            writer = PostgresWriter(self._place, self._types, permission)
+            try:
+                await writer.start(projections)
+            except ProjectionsBehindError as behind:
+                if not told:
+                    logger.warning("%s This process waits.", behind)
+                told = True
+                await asyncio.sleep(_LOOK_SECONDS)
+            except BaseException:
+                if isinstance(permission, Ownership):
+                    await asyncio.to_thread(permission.release)
+                raise
+            else:
+                return writer, permission
 
     async def _allowed(self) -> Ownership | Membership:
         """Become the owner, or one of those that share; where the place says so, wait until that is possible."""

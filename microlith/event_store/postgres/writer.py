@@ -1,12 +1,11 @@
 """The writer of a PostgreSQL store: what it opens, and what it takes away after an erasure."""
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from time import sleep
 
 import psycopg
 
+from microlith.errors import StoreError
 from microlith.event_store.database.projecting import Projections
 from microlith.event_store.database.session import WriteFailed
 from microlith.event_store.database.statements import statements
@@ -16,17 +15,23 @@ from microlith.event_store.postgres.connection import judge
 from microlith.event_store.postgres.keys import PostgresKeys
 from microlith.event_store.postgres.opening import open_log
 from microlith.event_store.postgres.ownership import Ownership
-from microlith.event_store.postgres.permission import Membership, Permission, agreement
+from microlith.event_store.postgres.permission import Membership, Permission
 from microlith.event_store.postgres.place import Place
 from microlith.event_store.postgres.session import LogEnd, PostgresSession
 from microlith.event_store.protocol import Projecting
 from microlith.privacy.keys import KeyRing
 from microlith.serialization import MessageTypes
 
-logger = logging.getLogger("microlith.event_store")
-
 _KEYS = "keys"
-_JOIN_SECONDS = 0.2
+
+
+class ProjectionsBehindError(StoreError):
+    """Whoever leads has not brought the projections up to the log yet, so that nobody can share the store."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(
+            f"The projections in {place.shown} are being built.", hint="Wait; it is tried again by itself."
+        )
 
 
 class PostgresWriter(Writer):
@@ -56,26 +61,31 @@ class PostgresWriter(Writer):
         """Go on as the one that leads, inside a job: know all that is not finished, and bring the projections up.
 
         Raises:
-            StoreError: That cannot be done.
+            StoreError: That cannot be done; all is as before.
         """
         session, state = self.session, self.state
+        before = session.permission, self.projections
         session.permission = ownership
         try:
             session.transact(lambda: state.renew(state.head, state.checksum, state.sequence))
             self._project(self._projecting, unfinished=False)
-        except WriteFailed as failed:
-            raise failed.error from failed
+        except BaseException as error:
+            session.permission, self.projections = before
+            if isinstance(error, WriteFailed):
+                raise error.error from error
+            raise
 
     def restore(self, copies: Iterable[EventCopy]) -> int:
-        """Append copies of events. Whoever shares the store may not write meanwhile, nor after: its knowledge is out of date."""
-        if not self._place.shared:
-            return super().restore(copies)
-        sharing = statements("postgres_owning.sql")["share"]
-        self.transact(lambda: self.session.run(sharing, ("",)))
-        try:
-            return super().restore(copies)
-        finally:
-            self.transact(lambda: self.session.run(sharing, (agreement(self._types, self._projecting),)))
+        """Append copies of events. Whoever shared the store with this process writes no more: it may not know their types."""
+        if self._place.shared and isinstance(ownership := self.session.permission, Ownership):
+            sql = statements("postgres_owning.sql")
+
+            def begin_alone() -> int:
+                self.session.run(sql["share"], ("",))
+                return int(self.session.run(sql["begin_alone"])[0][0])
+
+            ownership.epoch = self.transact(begin_alone)
+        return super().restore(copies)
 
     def look(self) -> None:
         """Find out whether others have written, inside a job."""
@@ -106,15 +116,13 @@ class PostgresWriter(Writer):
             self._project(projections, unfinished=self._keys is not None and self._keys.unfinished)
 
     def _join(self) -> None:
-        """Wait until whoever leads has brought the projections up to the log; from then on each commit folds into them."""
-        waited = False
-        while not self.session.transact(lambda: self.projections.join(self.session.end()[0])):
-            if self._giving_up:
-                return
-            if not waited:
-                logger.warning("The projections in %s are being built by whoever leads.", self._place.shown)
-            waited = True
-            sleep(_JOIN_SECONDS)
+        """See that whoever leads has brought the projections up to the log; from then on each commit folds into them.
+
+        Raises:
+            WriteFailed: It has not yet.
+        """
+        if not self.projections.join(self.session.written()):
+            raise WriteFailed(ProjectionsBehindError(self._place), usable=True)
 
     def _leave(self) -> None:
         if self._opened is not None:

@@ -23,11 +23,16 @@ SELECT epoch, owner FROM log_end
 UPDATE log_end SET epoch = epoch + 1, owner = $1 RETURNING epoch
 
 -- name: select_leader
--- Who owns it; and, where processes share it, what they agree on. Empty where they do not.
-SELECT owner, coalesce((SELECT value FROM meta WHERE name = 'shared'), '') FROM log_end
+-- Who owns it; and what those agree on who share it with this very owner. Empty where it does not share.
+SELECT owner, CASE WHEN split_part(shared, ' ', 1) = epoch::text THEN substr(shared, strpos(shared, ' ') + 1) ELSE '' END
+FROM log_end, (SELECT coalesce((SELECT value FROM meta WHERE name = 'shared'), '') AS shared) AS said
 
 -- name: share
 INSERT INTO meta (name, value) VALUES ('shared', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value
+
+-- name: begin_alone
+-- An owner that shares goes on alone: whoever shared with it writes nothing more.
+UPDATE log_end SET epoch = epoch + 1 RETURNING epoch
 
 -- name: leave
 -- Whoever waits for its turn need not wait for this one to come back.
@@ -49,7 +54,8 @@ DELETE FROM meta WHERE name = 'writer ' || $1::text
 
 -- name: forget_writers
 -- Those who have not written for a million commits are gone.
-DELETE FROM meta WHERE name LIKE 'writer %' AND value::bigint < (SELECT version - 1000000 FROM log_end)
+DELETE FROM meta
+WHERE CASE WHEN name LIKE 'writer %' THEN value::bigint < (SELECT version - 1000000 FROM log_end) ELSE false END
 
 -- name: lock_end
 SELECT epoch, version, writer, head, sequence, checksum FROM log_end FOR UPDATE
@@ -81,6 +87,9 @@ FROM json_array_elements_text($2::json) AS sought (lock)
 -- name: claim_again
 SELECT pg_try_advisory_lock(hashtextextended($1 || sought.lock, 0))
 FROM json_array_elements_text($2::json) AS sought (lock)
+
+-- name: select_newest_letter
+SELECT coalesce(max(sequence), 0) FROM dead_letters
 
 -- name: count_letters
 -- How many dead letters each wanted handler and key has.
