@@ -194,19 +194,6 @@ async def test_process_that_shares_leads_at_once_when_the_leader_says_goodbye(sh
     assert "leads those that share" in caplog.text
 
 
-async def test_rows_built_anew_have_what_others_append_meanwhile(shared):
-    first, second = stock_on(shared), stock_on(shared)
-    async with opened(first, second):
-        await write(first, "before", 300)
-        writing = asyncio.create_task(write(second, "meanwhile", 200))
-        for _ in range(5):
-            await first.store.rebuild("stock.items", lambda _done, _all: None)
-        await writing
-        folded = second.folded()
-
-    assert folded == 1000
-
-
 async def test_owner_that_does_not_share_keeps_others_out_and_ends_those_that_did(postgres_schema, shared, caplog):
     owner, other = stock_on(postgres_schema), stock_on(shared)
     await owner.store.open()

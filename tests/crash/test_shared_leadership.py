@@ -11,7 +11,7 @@ import pytest
 from microlith.errors import StoreAwayError
 from microlith.event_store.event_copy import EventCopy
 from microlith.event_store.postgres import PostgresEventStore
-from microlith.event_store.postgres.connection import Connection, run
+from microlith.event_store.postgres.connection import LOCK_SECONDS, Connection, run
 from microlith.event_store.postgres.ownership import Ownership
 from microlith.event_store.postgres.permission import MembershipLostError, agreement
 from microlith.event_store.postgres.place import Place
@@ -59,7 +59,8 @@ async def writing(*stocks: StoreUnderTest, each: int = 4) -> AsyncIterator[None]
         await asyncio.gather(*tasks)
 
 
-async def test_lead_is_taken_though_a_dead_leaders_transaction_still_holds_the_row(shared):
+async def test_lead_is_taken_though_a_dead_leaders_transaction_still_holds_the_row(shared, monkeypatch):
+    monkeypatch.setattr("microlith.event_store.postgres.sharing.GRACE_SECONDS", 0.5)
     first, second = stock_on(shared), stock_on(shared)
     place = Place.of(shared)
     await first.store.open()
@@ -70,7 +71,7 @@ async def test_lead_is_taken_though_a_dead_leaders_transaction_still_holds_the_r
         ownership = sharing_of(first).ownership
         assert ownership is not None
         await asyncio.to_thread(ownership.release)
-        await asyncio.sleep(8)  # longer than one attempt waits for the row
+        await asyncio.sleep(LOCK_SECONDS + 1)  # longer than one attempt waits for the row
         assert not leading.done()
         dead.rollback()
     await asyncio.wait_for(leading, PATIENCE)
