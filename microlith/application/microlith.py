@@ -333,8 +333,8 @@ class Microlith(StoreSide):
 
     async def _lead(self, sharing: Sharing, serving: Serving) -> None:
         """Do what only one does of those that share the store, as soon as nobody else does."""
-        await sharing.lead()
         try:
+            await sharing.lead()
             await serving.lead()
         except StoreError as error:
             logger.critical("This process cannot lead, and leaves that to others: %s", error)

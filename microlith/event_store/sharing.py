@@ -40,6 +40,9 @@ class Sharing(Protocol):
         """Return when this process leads: at once, or when nobody has led for some seconds.
 
         What fails is tried again for as long as it takes.
+
+        Raises:
+            StoreUnavailableError: The store was closed first, or writes no more.
         """
         ...
 

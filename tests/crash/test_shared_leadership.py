@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 import psycopg
 import pytest
 
-from microlith.errors import StoreAwayError
+from microlith.errors import StoreAwayError, StoreUnavailableError
 from microlith.event_store.event_copy import EventCopy
 from microlith.event_store.postgres import PostgresEventStore
 from microlith.event_store.postgres.connection import LOCK_SECONDS, Connection, run
@@ -154,6 +154,21 @@ def slowly(take: Callable[[], Ownership], begun: Callable[[], object]) -> Callab
         return taken
 
     return takes
+
+
+async def test_process_that_writes_no_more_does_not_lead(shared):
+    first, second = stock_on(shared), stock_on(shared)
+    await first.store.open()
+    await second.store.open()
+    store_of(second)._writer.failure = StoreUnavailableError("planted")
+    leading = asyncio.create_task(part_of(second).lead())
+    await first.store.close()
+    with pytest.raises(StoreUnavailableError, match="cannot be led"):
+        await asyncio.wait_for(leading, PATIENCE)
+    owner = await asyncio.to_thread(Ownership.owner_of, Place.of(shared))
+    await second.store.close()
+
+    assert owner is None
 
 
 async def test_projection_that_becomes_one_of_another_kind_is_another_version(shared, caplog):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import psycopg
 
-from microlith.errors import StoreAwayError, StoreError, StoreLockedError
+from microlith.errors import StoreAwayError, StoreError, StoreLockedError, StoreUnavailableError
 from microlith.event_store.database.statements import statements
 from microlith.event_store.postgres.claims import Claims
 from microlith.event_store.postgres.connection import Connection, connect, run
@@ -83,10 +83,16 @@ class PostgresSharing:
         self._writer.others.append(wrote)
 
     async def lead(self) -> None:
-        """Return when this process leads. What fails is tried again for as long as it takes."""
+        """Return when this process leads. What fails is tried again for as long as it takes.
+
+        Raises:
+            StoreUnavailableError: The store was closed first, or writes no more.
+        """
         if self._leading is None:
             self._leading = asyncio.ensure_future(self._take_lead())
         await asyncio.shield(self._leading)  # whoever is cancelled leaves nothing half done
+        if self.ownership is None:
+            raise StoreUnavailableError("it writes no more, and so cannot be led from here")
 
     async def end_leading(self) -> None:
         """Wait for no turn any more; finish what has begun."""
@@ -128,7 +134,7 @@ class PostgresSharing:
         told = False
         while True:
             await self._may_lead.wait()
-            if self._closed:
+            if self._closed or self._writer.failure is not None:
                 return
             try:
                 self.ownership = await self._led()
