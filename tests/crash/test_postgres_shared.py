@@ -12,8 +12,7 @@ import pytest
 
 from microlith.context import correlated
 from microlith.errors import PositionConflictError, StoreLockedError
-from microlith.event_store.postgres import claims
-from microlith.event_store.postgres import store as postgres_store
+from microlith.event_store.postgres import claims, ownership
 from microlith.event_store.postgres.permission import MembershipLostError
 from microlith.event_store.postgres.place import Place
 from microlith.event_store.postgres.session import LogEnd, PostgresSession
@@ -68,6 +67,7 @@ async def test_all_that_share_commit_to_one_log_and_fold_into_the_same_rows(shar
     first, second, third = stock_on(shared), stock_on(shared), stock_on(shared)
     async with opened(first, second, third):
         assert [one.store.leads for one in (first, second, third)] == [True, False, False]
+        assert third.store.engine == first.store.engine != "PostgreSQL"
         await asyncio.gather(write(first, "a", 60), write(second, "b", 60), write(third, "c", 60))
         log = await third.whole_log()
         folded = [one.folded() for one in (first, second, third)]
@@ -176,7 +176,7 @@ async def test_process_that_shares_leads_at_once_when_the_leader_says_goodbye(sh
     with pytest.raises(LedElsewhereError, match="leads"):
         await second.store.rebuild("stock.items", lambda _done, _all: None)
     await first.store.close()
-    async with asyncio.timeout(postgres_store.GRACE_SECONDS - 1):
+    async with asyncio.timeout(ownership.GRACE_SECONDS - 1):
         await leading
     await second.store_items("second")
     pending = [one.envelope.message for one in await second.store.pending_commands()]

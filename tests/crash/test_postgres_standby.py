@@ -12,7 +12,6 @@ import psycopg
 import pytest
 
 from microlith.event_store.postgres import ownership
-from microlith.event_store.postgres import store as postgres_store
 from microlith.event_store.postgres.place import Place
 from microlith.testing.event_store_contract.stock import StoreUnderTest
 from tests.crash.store_checks import Books, History, load_server
@@ -74,7 +73,7 @@ async def test_owner_whose_connections_are_cut_comes_before_who_stands_by(standb
     with psycopg.connect(Place.of(standby).url, autocommit=True) as admin:
         admin.execute(EVERY_CONNECTION)
     await first.store_items("a")
-    await asyncio.sleep(postgres_store.GRACE_SECONDS + 1)
+    await asyncio.sleep(ownership.GRACE_SECONDS + 1)
     assert not opening.done()
     await first.store_items("b")
     await first.store.close()

@@ -30,6 +30,9 @@ logger = logging.getLogger("microlith.event_store")
 
 HEARTBEAT_SECONDS = 5.0
 """How often the connection of the lock is looked at."""
+GRACE_SECONDS = 8.0
+"""How long nobody must have owned a schema, or led those who share it, before another process does. One whose connection was cut
+comes first: to connect takes it up to five seconds, and it pauses up to two before."""
 _LEAVING_SECONDS = 1.5
 """How long the server may take to notice that the owner before has gone."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0

@@ -20,16 +20,13 @@ from microlith.errors import StoreAwayError, StoreError, StoreLockedError, Store
 from microlith.event_store.database.statements import statements
 from microlith.event_store.postgres.claims import Claims
 from microlith.event_store.postgres.connection import Connection, connect, run
-from microlith.event_store.postgres.ownership import Ownership
+from microlith.event_store.postgres.ownership import GRACE_SECONDS, Ownership
 from microlith.event_store.postgres.place import Place
 from microlith.event_store.postgres.readers import PostgresReaders
 from microlith.event_store.postgres.writer import PostgresWriter
 
 logger = logging.getLogger("microlith.event_store")
 
-GRACE_SECONDS = 8.0
-"""How long nobody must have led before another process does. One whose connection was cut comes first: to connect takes it up
-to five seconds, and it pauses up to two before."""
 _LOOK_SECONDS = 1.0
 _AGAIN_SECONDS = 0.5
 

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from contextvars import copy_context
 from functools import partial
 from time import monotonic
@@ -13,9 +14,9 @@ from typing import Any, TypeVar
 from microlith.errors import StoreAwayError, StoreError, StoreLockedError
 from microlith.event_store.database.reading import ForkedError
 from microlith.event_store.database.store import DatabaseEventStore
-from microlith.event_store.postgres.connection import Connection
+from microlith.event_store.postgres.connection import Connection, connect
 from microlith.event_store.postgres.opening import prepare, server_of
-from microlith.event_store.postgres.ownership import Ownership
+from microlith.event_store.postgres.ownership import GRACE_SECONDS, Ownership
 from microlith.event_store.postgres.permission import Membership, agreed_in, agreement
 from microlith.event_store.postgres.place import Place
 from microlith.event_store.postgres.readers import PostgresPin, PostgresReaders
@@ -28,8 +29,6 @@ T = TypeVar("T")
 
 logger = logging.getLogger("microlith.event_store")
 
-GRACE_SECONDS = 5.0
-"""How long nobody must have owned a schema before a process that stands by takes over."""
 _LOOK_SECONDS = 0.5
 
 _THREADS = 8
@@ -168,6 +167,7 @@ class PostgresEventStore(DatabaseEventStore):
         while True:
             _, agreed = await asyncio.to_thread(agreed_in, self._place)
             if agreed == self._agreed:
+                await asyncio.to_thread(self._name_engine)
                 return Membership(self._place, agreed)
             if agreed:
                 return None
@@ -190,6 +190,10 @@ class PostgresEventStore(DatabaseEventStore):
 
     def _take(self) -> Ownership:
         return Ownership.take(self._place, self._prepare_schema, self._agreed)
+
+    def _name_engine(self) -> None:
+        with closing(connect(self._place, "member", reads=True)) as connection:
+            self._engine = f"PostgreSQL {server_of(connection, self._place)}"
 
     def _prepare_schema(self, connection: Connection) -> None:
         self._engine = f"PostgreSQL {server_of(connection, self._place)}"
