@@ -4,6 +4,7 @@ Each process keeps what it did itself; `at_work` is common to those of one test,
 """
 
 import asyncio
+from collections.abc import Callable
 
 from microlith import (
     Aggregate,
@@ -33,8 +34,11 @@ class BringCommand(Command):
 
 
 class BroughtEvent(Event):
+    """Something is in its bay; `number`: the how manieth there, as its handler saw it."""
+
     bay: str
     item: str
+    number: int = 0
 
 
 class WeighedEvent(Event):
@@ -73,6 +77,8 @@ class CountResponse(Response):
 
 
 class CountRequest(Query[CountResponse]):
+    """Ask how much is in a bay; "all" for all of them."""
+
     bay: str
 
 
@@ -118,8 +124,22 @@ class Depot(Microlith):
     weighed: list[str]
 
 
+Tell = Callable[[str, str, str], None]
+"""Is told what happens in a process: "began" and "ended" with a bay and an item, "weighed" with an item and ""."""
+
+
+def _nobody(_what: str, _which: str, _item: str) -> None:
+    pass
+
+
 def depot(
-    broker: MemoryBroker | str, store: str, at_work: dict[str, str], name: str = "depot", *, deaf: bool = False
+    broker: MemoryBroker | str,
+    store: str,
+    at_work: dict[str, str],
+    name: str = "depot",
+    *,
+    deaf: bool = False,
+    tell: Tell = _nobody,
 ) -> Depot:
     """Make a process of the depot; `deaf`: it is a gateway, which only sends."""
     goods = Component("goods")
@@ -127,25 +147,48 @@ def depot(
     weighed: list[str] = []
 
     @goods.handles(BringCommand, key="bay")
-    async def bring(command: BringCommand) -> BroughtEvent:
+    async def bring(command: BringCommand, kept: View[Bay]) -> BroughtEvent:
+        tell("began", command.bay, command.item)
         if command.bay in at_work:
             at_work["both"] = f"{command.item} and {at_work[command.bay]} at {command.bay}"
         at_work[command.bay] = command.item
         try:
+            row = await kept.get(command.bay)
             await asyncio.sleep(command.seconds)
         finally:
             at_work.pop(command.bay, None)
+            tell("ended", command.bay, command.item)
         if command.fails:
             raise ValueError(f"{command.item} fell")
         brought.append(command.item)
-        return BroughtEvent(bay=command.bay, item=command.item)
+        return BroughtEvent(bay=command.bay, item=command.item, number=(row.items if row else 0) + 1)
 
     @goods.handles(BroughtEvent)
     async def weigh(event: BroughtEvent) -> WeighedEvent:
         weighed.append(event.item)
+        tell("weighed", event.item, "")
         if event.item.startswith("heavy"):
             raise ValueError(f"{event.item} is too heavy")
         return WeighedEvent(item=event.item)
+
+    @goods.handles(CountRequest)
+    async def count(request: CountRequest, kept: View[Bay], summed: View[Total]) -> CountResponse:
+        row = await summed.get("all") if request.bay == "all" else await kept.get(request.bay)
+        return CountResponse(items=row.items if row else 0)
+
+    goods.aggregate(Truck)
+    keep_books(goods)
+    ring_bells(goods)
+    buses = dict.fromkeys(("command", "query", "event"), BROKER if isinstance(broker, MemoryBroker) else broker)
+    app = Depot(name, [goods], store="memory:" if deaf else store, buses=buses, runs=[] if deaf else None)
+    if isinstance(broker, MemoryBroker):
+        app.connects = broker.connect
+    app.brought, app.weighed = brought, weighed
+    return app
+
+
+def ring_bells(goods: Component) -> None:
+    """Declare what is scheduled."""
 
     @goods.handles(RingCommand)
     async def ring(command: RingCommand) -> RangEvent:
@@ -156,20 +199,6 @@ def depot(
         if event.item != "bell":
             return None
         return Scheduled(RingCommand(item=event.truck), after=0.2)
-
-    @goods.handles(CountRequest)
-    async def count(request: CountRequest, kept: View[Bay]) -> CountResponse:
-        row = await kept.get(request.bay)
-        return CountResponse(items=row.items if row else 0)
-
-    goods.aggregate(Truck)
-    keep_books(goods)
-    buses = dict.fromkeys(("command", "query", "event"), BROKER if isinstance(broker, MemoryBroker) else broker)
-    app = Depot(name, [goods], store="memory:" if deaf else store, buses=buses, runs=[] if deaf else None)
-    if isinstance(broker, MemoryBroker):
-        app.connects = broker.connect
-    app.brought, app.weighed = brought, weighed
-    return app
 
 
 def keep_books(goods: Component) -> None:
