@@ -12,6 +12,8 @@ import pytest
 
 from microlith.context import correlated
 from microlith.errors import PositionConflictError, StoreLockedError
+from microlith.event_store.database.projecting import Projections
+from microlith.event_store.database.reading import LogReader
 from microlith.event_store.postgres import claims, ownership
 from microlith.event_store.postgres.permission import MembershipLostError
 from microlith.event_store.postgres.place import Place
@@ -78,6 +80,26 @@ async def test_all_that_share_commit_to_one_log_and_fold_into_the_same_rows(shar
     assert len({event.message_id for event in log}) == 360
     assert folded == [360, 360, 360]
     assert [event.stream_position for event in log] == list(range(360))
+
+
+async def test_what_others_write_while_one_begins_to_lead_is_folded_once(shared, monkeypatch):
+    first, second, third = stock_on(shared), stock_on(shared), stock_on(shared)
+    loop, catch_up = asyncio.get_running_loop(), Projections.catch_up
+
+    def catches_up(projections: Projections, reader: LogReader, stop: Callable[[], bool]) -> None:
+        asyncio.run_coroutine_threadsafe(write(third, "meanwhile", 3), loop).result(PATIENCE)
+        catch_up(projections, reader, stop)
+
+    async with opened(first, second, third):
+        await write(first, "a", 2)
+        await first.store.close()
+        monkeypatch.setattr(Projections, "catch_up", catches_up)
+        await asyncio.wait_for(part_of(second).lead(), PATIENCE)
+        log = await third.whole_log()
+        folded = [one.folded() for one in (second, third)]
+
+    assert len(log) == 10
+    assert folded == [10, 10]
 
 
 async def test_each_hears_of_the_others_in_the_order_of_the_commits(shared):

@@ -138,12 +138,15 @@ class Projections:
                 self._tables.drop(name)
 
     def catch_up(self, reader: LogReader, stop: Callable[[], bool]) -> None:
-        """Bring every inline projection to the end of the log, each page a transaction, unless told to stop."""
+        """Bring every inline projection up to where the reader knows the log to end, each page a transaction, unless told to stop.
+
+        Others may append behind that meanwhile who share the store, and fold it themselves.
+        """
         for standing in self._inline.values():
             if standing.outdated is not None and not self._replace(standing, reader, stop):
                 continue
-            while standing.error is None and not stop() and (events := reader.all(standing.checkpoint, PAGE)):
-                self.apply_page(standing, events)
+            while standing.error is None and not stop() and standing.checkpoint < reader.head:
+                self.apply_page(standing, reader.all(standing.checkpoint, PAGE))
 
     def apply(self, events: Sequence[RecordedEvent], *, carefully: bool) -> Stopped:
         """Fold new events into every inline projection that runs, and write the checkpoints.

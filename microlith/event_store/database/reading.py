@@ -109,6 +109,11 @@ class LogReader:
         self._head = head
         self._sql = statements(f"{source.dialect.name}_reading.sql")
 
+    @property
+    def head(self) -> int:
+        """Where the log ends, as far as the reader knows; there may be more."""
+        return self._head()
+
     def forget(self) -> None:
         """Forget the message that was decoded last."""
         self._decoding.last = (None, None)

@@ -118,7 +118,9 @@ class PostgresSharing:
         self.claims.let_go(handler, key)
 
     def close(self) -> None:
-        """End the threads, and let go of everything. Waits for them."""
+        """End the threads, and let go of everything. Waits for them. Safe to call twice."""
+        if self._wake.fileno() < 0:
+            return
         self._wake.send(b".")
         self._thread.join()
         self._wake.close()
