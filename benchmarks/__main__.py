@@ -20,8 +20,8 @@ NAMES = (
     "kafka",
 )
 
-ASKED_FOR = ("peers",)
-"""What is run only when it is named: it installs what it compares with."""
+ASKED_FOR = ("peers", "shared")
+"""What is run only when it is named: the one installs what it compares with, the other starts three servers and takes minutes."""
 
 
 def main() -> int:
