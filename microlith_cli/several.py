@@ -79,7 +79,7 @@ class Several:
             case "follow":
                 return self._follow(request)
             case "describe" | "list":
-                return self._first.request(request, patience=patience)
+                return self._known_to_all(request, patience)
             case _ if len(names := self.processes) < 2:
                 return self._first.request(request, patience=patience)
             case _:
@@ -143,7 +143,7 @@ class Several:
         """Find the process of the component that takes a message; any, where that does not run here."""
         name = str(request.get("type"))
         if name not in self._messages:
-            for reply in self._first.request({"verb": "describe", "type": name}, patience=_ANSWER_SECONDS):
+            for reply in self._known_to_all({"verb": "describe", "type": name}, _ANSWER_SECONDS):
                 self._learn(reply.get("message"))
         taker = _taker(self._messages.get(name, {}))
         takes = {each: part for each, part in self._parts.items() if taker in part.hello.get("components", ())}
@@ -151,7 +151,7 @@ class Several:
 
     def _learn_all(self) -> None:
         """Learn of every message beforehand: while several answers come, nothing else can be asked."""
-        for reply in self._first.request({"verb": "list"}, patience=_ANSWER_SECONDS):
+        for reply in self._known_to_all({"verb": "list"}, _ANSWER_SECONDS):
             for entry in reply.get("catalog", {}).get("messages", ()):
                 self._learn(entry)
 
@@ -161,18 +161,59 @@ class Several:
             self._messages |= {str(entry["type"]): entry, f"{entry['component']}.{plain}": entry}
 
     def _dispatch(self, request: Mapping[str, Any], patience: float | None) -> Iterator[Reply]:
-        part = self._taking(request)
-        if request.get("trace"):
-            yield from self._traced(part, request, patience)
-        else:
-            yield from part.request(request, patience=patience)
+        """Have a message sent; when the process that was asked goes, by another one: with its id, it is not sent twice."""
+        began, accepted = monotonic(), False
+        asked = {"message_id": new_id(), **request}
+        while True:
+            part = self._taking(request)
+            replies = (self._traced if request.get("trace") else _untraced)(part, asked, patience)
+            for reply in self._unless_it_goes(part, replies):
+                if "accepted" not in reply or not accepted:
+                    yield reply
+                accepted = accepted or "accepted" in reply
+            if part in self._parts.values():
+                return
+            asked |= {"accepted": accepted}
+            if request.get("timeout") is not None:
+                waited = monotonic() - began
+                asked |= {"timeout": max(0.01, request["timeout"] - waited), "waited": waited}
+
+    def _known_to_all(self, request: Mapping[str, Any], patience: float | None) -> Iterator[Reply]:
+        """Ask any process what each of them knows."""
+        while True:
+            part = self._first
+            yield from self._unless_it_goes(part, part.request(request, patience=patience))
+            if part in self._parts.values():
+                return
+
+    def _unless_it_goes(self, part: RemoteSession, replies: Iterator[Reply]) -> Iterator[Reply]:
+        """Yield what a process answers. When it goes, and others share its store, forget it and end."""
+        try:
+            for reply in replies:
+                if _closes(reply) and self._others(part):
+                    break
+                yield reply
+            else:
+                return
+        except ConnectionLostError:
+            if not self._others(part):
+                raise
+        self._parts = {name: other for name, other in self._parts.items() if other is not part}
+        part.close()
+
+    def _others(self, part: RemoteSession) -> list[RemoteSession]:
+        """The processes that share the store of one."""
+        its = {base_of(name) for name, one in self._parts.items() if one is part} or {
+            base_of(str(part.hello.get("process", "")))
+        }
+        return [one for name, one in self._parts.items() if one is not part and base_of(name) in its]
 
     def _traced(self, part: RemoteSession, request: Mapping[str, Any], patience: float | None) -> Iterator[Reply]:
         """Have a message sent by one process, and hear of what it causes from the others, too."""
-        identifier = new_id()
+        identifier = request["message_id"]
         follow = {"verb": "follow", "filter": f'correlation="{identifier}"'}
         asked = {other: other.send(follow) for other in self._parts.values() if other is not part}
-        asked[part] = part.send({**request, "message_id": identifier})
+        asked[part] = part.send(request)
         end: Reply | None = None
         until = None
         while end is None or (until is not None and monotonic() < until):
@@ -263,6 +304,15 @@ def leading(parts: Parts) -> RemoteSession | None:
     """Choose among processes that share a store: the one that leads, or else the first; None among none."""
     leads = (part for part in parts.values() if part.hello.get("leads", True))
     return next(leads, next(iter(parts.values()), None))
+
+
+def _untraced(part: RemoteSession, request: Mapping[str, Any], patience: float | None) -> Iterator[Reply]:
+    return part.request(request, patience=patience)
+
+
+def _closes(reply: Reply) -> bool:
+    """Tell whether a process ends that was asked, rather than that it has answered."""
+    return bool(reply.get("end")) and reply.get("error", {}).get("type") == "ClosedError"
 
 
 def _taker(entry: Mapping[str, Any]) -> str:

@@ -324,6 +324,9 @@ class HandlerCompletion:
         failure.__cause__ = error
         if self._tries_again(lane, handling, failure):
             return
+        if not settle and handling.arrival is not None and self._store.sharing is not None:
+            self._leave_to_others(lane, handling, failure)
+            return
         self._handled(handling, "timeout" if isinstance(error, HandlerTimeoutError) else "failed", error)
         logger.error("%s", failure)
         if handling.letter is not None:
@@ -364,6 +367,13 @@ class HandlerCompletion:
             lane.under_way.add(handling.position)  # not done with: the checkpoint stays below it
         if lane.keyed is not None and lane.spec.parks and (key := lane.keyed.digest_of(handling)) is not None:
             lane.keyed.left.add(key)
+
+    def _leave_to_others(self, lane: Lane, handling: Handling, failure: HandlerFailedError) -> None:
+        """Leave a message whose commit was refused to the processes that share the store: its broker gives it to one of them."""
+        self._handled(handling, "retried", failure.__cause__)
+        logger.warning("%s is left to another process: %s", lane.name, failure.__cause__)
+        self._leave(lane, handling)
+        self._release(handling, failure)
 
     def _fail_letter(
         self, handling: Handling, letter: int, reason: str, failure: HandlerFailedError, *, settle: bool

@@ -287,7 +287,7 @@ class EventOutbox:
                 self._tell(event, began, failed.get(event.position))
         last = events[-1]
         self.last_seen = last.position
-        self._delivery.store.settle(Settlement(self.name, last.envelope, last.position, last.position))
+        self._delivery.store.settle(Settlement(self.name, _unread(last), last.position, last.position))
 
     def _parcels(self, event: RecordedEvent) -> list[Addressed]:
         """Pack an event for its topic and for the inboxes that are to hear of it. What came from elsewhere stays."""
@@ -309,6 +309,11 @@ class EventOutbox:
         handling = Handling(self.name, event.envelope, event.position, began, 1)
         handling.started, handling.ended, handling.outcome = began, monotonic(), "ok" if error is None else "failed"
         self._delivery.tracer.handled(handling, error)
+
+
+def _unread(event: RecordedEvent) -> Envelope[Any]:
+    """Return an event's envelope without its message, which this code may not be able to read."""
+    return Envelope(None, event.message_id, event.correlation_id, event.causation_id, event.time, event.depth)
 
 
 def key_of(envelope: Envelope[Any], delivery: Delivery) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from microlith.delivery.delivery import Delivery
 from microlith.delivery.patience import patiently
 from microlith.delivery.recovery import load_pending
-from microlith.errors import HandlerFailedError, MicrolithError, StoreError
+from microlith.errors import HandlerFailedError, MicrolithError, PayloadError, StoreError, UnknownTypeError
 from microlith.event_store.protocol import EventStore
 from microlith.event_store.sharing import Sharing
 from microlith.handlers.lanes import Lane
@@ -106,7 +106,8 @@ class SharedStore:
             for event in page:
                 waiting = watched.get(event.correlation_id)
                 if waiting is not None and all(one.message_id != event.message_id for one in waiting.sent):
-                    waiting.offer(event.envelope)
+                    with suppress(PayloadError, UnknownTypeError):  # nobody here waits for what this code cannot read
+                        waiting.offer(event.envelope)
             self._looked = page[-1].position if page else head
         self._looked = max(self._looked, head)
         if not watched:  # a wait that begins later asks for failures itself

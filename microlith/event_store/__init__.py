@@ -79,6 +79,8 @@ def _sqlite(url: str, path: str, options: dict[str, str], types: MessageTypes, r
     if not path:
         raise StoreUrlError(url, "the path is missing")
     durability = options.pop("durability", "durable")
+    if "shared" in options:
+        raise StoreUrlError(url, "only a PostgreSQL store is shared by several processes")
     if options:
         name = next(iter(options))
         close = nearest(name, ["durability"])

@@ -16,7 +16,9 @@ class LedElsewhereError(StoreError):
     def __init__(self, what: str, leader: str) -> None:
         super().__init__(
             f"{what} is for the process that leads, which is {leader or 'not there just now'}.",
-            hint="Several processes share this store; ask that one.",
+            hint="Several processes share this store; ask that one."
+            if leader
+            else "Try again in some seconds: another one will lead.",
         )
 
 

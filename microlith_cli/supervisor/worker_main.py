@@ -213,7 +213,8 @@ class _Life:
             await self._stop(ORPHAN_DRAIN, finish_queues=False)
         elif not self._stopping.done():
             await self._stopping
-        served = self._starting is not None and self._starting.exception() is None
+        starting = self._starting
+        served = starting is not None and starting.done() and not starting.cancelled() and starting.exception() is None
         return 0 if served and not self._gave_up else 1
 
     def _do(self, line: dict[str, Any]) -> None:

@@ -146,6 +146,24 @@ async def test_the_whole_application_runs_several_times_and_another_one_leads_wh
     assert code == 0
 
 
+async def test_dispatch_is_answered_by_another_process_when_the_leader_stops(shop):
+    with running(shop, "auth") as first, running(shop, "auth"):
+        await until_it_serves(shop, "auth")
+        await until_it_serves(shop, "auth.2")
+        sending = [sent(shop, f"{at}@b.c") for at in range(2)]
+        first.send_signal(signal.SIGINT)
+        sending += [sent(shop, f"{at}@b.c") for at in range(2, 6)]
+        ended = [(one.communicate(timeout=90), one.returncode) for one in sending]
+
+    assert [code for _, code in ended] == [0] * 6, ended
+
+
+def sent(shop: Path, email: str) -> subprocess.Popen[bytes]:
+    """Begin to register somebody."""
+    command = [sys.executable, "-m", "microlith_cli", *REGISTERED, "--email", email]
+    return subprocess.Popen(command, cwd=shop, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
 async def test_process_whose_store_writes_no_more_is_started_again(shop, postgres_url):
     with running(shop, "auth"):
         await until_it_serves(shop, "auth")

@@ -16,12 +16,22 @@ from microlith.event_store.postgres.ownership import Ownership
 from microlith.event_store.postgres.permission import MembershipLostError, agreement
 from microlith.event_store.postgres.place import Place
 from microlith.event_store.postgres.sharing import PostgresSharing
+from microlith.messages import Event
 from microlith.testing.event_store_contract.stock import StockProjection, StoreUnderTest
 from tests.crash.store_load import stock_on
 from tests.crash.test_postgres_shared import PATIENCE, opened, part_of, write
 from tests.eventually import eventually
 
 pytestmark = [pytest.mark.postgres, pytest.mark.crash, pytest.mark.timeout(120)]
+
+
+class Packed(Event):
+    item: str
+
+
+class PackedLater(Event):
+    item: str
+    box: str = ""
 
 
 @pytest.fixture
@@ -177,6 +187,18 @@ async def test_projection_that_becomes_one_of_another_kind_is_another_version(sh
     opening = asyncio.create_task(new.store.open([StockProjection(inline=False)]))
     await eventually(lambda: "stands by" in caplog.text, PATIENCE)
     await write(old, "a", 3)
+    await old.store.close()
+    await asyncio.wait_for(opening, PATIENCE)
+    await new.store.close()
+
+
+async def test_message_with_a_field_more_is_another_version(shared, caplog):
+    old, new = stock_on(shared), stock_on(shared)
+    old.types.add(Packed, "stock")
+    new.types.add(type("Packed", (PackedLater,), {"__module__": __name__}), "stock")
+    await old.store.open()
+    opening = asyncio.create_task(new.store.open())
+    await eventually(lambda: "of another version" in caplog.text, PATIENCE)
     await old.store.close()
     await asyncio.wait_for(opening, PATIENCE)
     await new.store.close()

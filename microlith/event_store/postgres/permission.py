@@ -3,19 +3,21 @@
 Looked at in each transaction, under the lock on the row that says where the log ends.
 """
 
+import json
 import logging
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from typing import Protocol
 
 import psycopg
+from pydantic.errors import PydanticUserError
 
 from microlith.errors import StoreAwayError, StoreError
 from microlith.event_store.database.statements import statements
 from microlith.event_store.postgres.connection import connect, run, said
 from microlith.event_store.postgres.place import Place
 from microlith.event_store.projecting import Projecting
-from microlith.serialization import MessageTypes
+from microlith.serialization import MessageType, MessageTypes
 
 logger = logging.getLogger("microlith.event_store")
 
@@ -83,9 +85,19 @@ class Membership:
 
 def agreement(types: MessageTypes, projections: Iterable[Projecting]) -> str:
     """Return what those who share a store must agree on: what may be in it, and how each folds what it appends."""
-    declared = [f"{one.component} {one.name} {one.version}" for one in types if one.kind in ("command", "event")]
+    declared = [
+        f"{one.component} {one.name} {one.version} {_shape(one)}" for one in types if one.kind in ("command", "event")
+    ]
     declared += [f"{one.name} {one.fingerprint} {one.inline}" for one in projections]
     return "agreed " + blake2b("\n".join(sorted(declared)).encode(), digest_size=12).hexdigest()
+
+
+def _shape(entry: MessageType) -> str:
+    """Write down the shape of a type's messages: who has not a field refuses what has it."""
+    try:
+        return json.dumps(entry.cls.model_json_schema(), sort_keys=True)
+    except PydanticUserError:  # a field has no schema: then its name and type have to do
+        return " ".join(f"{name}:{field.annotation}" for name, field in entry.cls.model_fields.items())
 
 
 def agreed_in(place: Place) -> tuple[str, str]:

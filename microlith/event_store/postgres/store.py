@@ -153,7 +153,8 @@ class PostgresEventStore(DatabaseEventStore):
                     raise
                 if self._place.shared and (member := await self._joined(error)) is not None:
                     return member
-                logger.warning("This process stands by: %s", error)
+                why = " It is of another version, and leads when none of that one does." if self._place.shared else ""
+                logger.warning("This process stands by: %s%s", error, why)
             await self._stand_by()
             logger.warning("The event store %s has no owner any more; this process takes over.", self._place.shown)
 

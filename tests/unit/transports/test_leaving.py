@@ -5,8 +5,9 @@ import json
 import pytest
 
 from microlith.application.carriers import Carriers
-from microlith.errors import CorruptionError, StoreUnavailableError
+from microlith.errors import CorruptionError, StoreUnavailableError, UnknownTypeError
 from microlith.event_store.protocol import Settlement
+from microlith.event_store.records import StoredEvent
 from microlith.serialization import MessageTypes
 from microlith.testing.memory_broker import MemoryBroker, MemoryTransport
 from microlith.transports import ParcelRefusedError, Topic
@@ -154,6 +155,25 @@ async def test_event_that_the_broker_refuses_is_told_as_failed_and_the_others_le
     (failed,) = [fact for fact in told if fact["outcome"] == "failed"]
     assert "no room for oslo" in failed["error"]["message"]
     assert "secret" not in str(told)
+
+
+async def test_event_that_cannot_be_read_stays_and_those_behind_it_leave(brokers, monkeypatch):
+    message = StoredEvent.message.__get__
+
+    def unreadable(event: StoredEvent):
+        if b"oslo" in event.data:
+            raise UnknownTypeError("CancelledEvent", ())
+        return message(event)
+
+    async with brokers.process() as app:
+        monkeypatch.setattr(StoredEvent, "message", property(unreadable))
+        await cancel(app, "rome")
+        app.command_bus.dispatch(CancelCommand(trip="oslo"))
+        await app.idle()
+        await cancel(app, "bern")
+        await eventually(lambda: len(brokers.heard(FIRST)) == 2)
+
+    assert brokers.heard(FIRST) == [("CancelledEvent", "rome"), ("CancelledEvent", "bern")]
 
 
 @pytest.mark.parametrize("moment", ["read_all", "head"])
