@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from microlith.plurals import plural
+from microlith_cli.plurals import plural
 
 Fact = Mapping[str, Any]
 

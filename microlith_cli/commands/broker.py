@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from microlith.plurals import plural
 from microlith_cli.console import blocks, plain
 from microlith_cli.console.ink import Ink, cells
 from microlith_cli.errors import DONE, SAID_NO
+from microlith_cli.plurals import plural
 from microlith_cli.project import find_project, load_app
 
 if TYPE_CHECKING:

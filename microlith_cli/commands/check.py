@@ -12,11 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
-from microlith.plurals import plural
 from microlith_cli.boundaries import Crossing, Sources
 from microlith_cli.console import plain
 from microlith_cli.errors import DONE, SAID_NO
 from microlith_cli.places import class_line, module_file, shown
+from microlith_cli.plurals import plural
 from microlith_cli.project import find_project
 from microlith_cli.session import read_catalog
 

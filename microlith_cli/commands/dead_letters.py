@@ -13,7 +13,6 @@ from typing import Annotated, Any
 import typer
 
 from microlith.ids import matches, short_id
-from microlith.plurals import plural
 from microlith.tracing.log import read_facts
 from microlith_cli.causation import build_tree
 from microlith_cli.console import blocks, plain
@@ -22,6 +21,7 @@ from microlith_cli.console.listing import ago
 from microlith_cli.console.tree import MOST_MESSAGES, show_tree
 from microlith_cli.errors import DONE, SAID_NO, TIMED_OUT, AmbiguousIdError, RefusedError, ToolError, UsageError
 from microlith_cli.options import seconds
+from microlith_cli.plurals import plural
 from microlith_cli.project import find_project
 from microlith_cli.session import Session, all_rows, only_reply, open_session, processes_of, whose
 

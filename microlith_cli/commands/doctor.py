@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from microlith.plurals import plural
 from microlith_cli.console import plain
 from microlith_cli.console.progress import show_progress
 from microlith_cli.control.client import attach
 from microlith_cli.diagnosis.examining import examine
 from microlith_cli.diagnosis.findings import Finding, standing
 from microlith_cli.errors import DONE, SAID_NO, NothingRunsError
+from microlith_cli.plurals import plural
 from microlith_cli.project import find_project
 from microlith_cli.session import only_reply
 

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from microlith.plurals import plural
 from microlith_cli.causation import build_trees
 from microlith_cli.console import plain
 from microlith_cli.console.ink import Ink
 from microlith_cli.console.live import LiveTracer
 from microlith_cli.console.tree import show_tree
+from microlith_cli.plurals import plural
 
 Fact = Mapping[str, Any]
 

@@ -10,12 +10,12 @@ total  17 → 18
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from microlith.plurals import plural
 from microlith_cli.causation import Tree
 from microlith_cli.causation.comparing import ABSENT, Change, Pair
 from microlith_cli.console.ink import Ink, Run, clock, duration, one_line
 from microlith_cli.console.payload import payload_line
 from microlith_cli.console.plain import write
+from microlith_cli.plurals import plural
 
 _MARKS = {"missing": ("-", "failed"), "new": ("+", "ok"), "changed": ("~", "warning"), "same": (" ", "dim")}
 _DEEPEST = 20

@@ -16,9 +16,9 @@ from threading import RLock, current_thread, main_thread
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from microlith.plurals import plural
 from microlith_cli.console.ink import IMMOVABLE
 from microlith_cli.console.plain import settings, write
+from microlith_cli.plurals import plural
 
 if TYPE_CHECKING:
     from microlith_cli.causation import Tree

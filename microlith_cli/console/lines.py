@@ -11,11 +11,11 @@ import os
 from collections.abc import Iterable
 from typing import TextIO
 
-from microlith.plurals import plural
 from microlith_cli.causation import HANDLED, STARTED, Fact, cause_of, id_of, kind_of, read_handling, takers
 from microlith_cli.console.ink import Ink, duration, one_line
 from microlith_cli.console.payload import payload_line
 from microlith_cli.console.plain import write
+from microlith_cli.plurals import plural
 
 _LONGEST_PAYLOAD = 2000
 _OF_A_SCHEDULE = ("message", "due", "name", "messageid")

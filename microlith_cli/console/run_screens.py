@@ -10,11 +10,11 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from microlith.plurals import plural
 from microlith_cli.console import plain
 from microlith_cli.console.card import show_card
 from microlith_cli.console.lines import notice_words
 from microlith_cli.console.live import LiveTracer
+from microlith_cli.plurals import plural
 
 Fact = Mapping[str, Any]
 

@@ -5,9 +5,9 @@ Writes nothing; see `live`.
 
 from collections import Counter
 
-from microlith.plurals import plural
 from microlith_cli.causation import HANDLED, STARTED, Fact, Handling, kind_of, moment, read_handling
 from microlith_cli.console.ink import Ink, Run, clock, duration, one_line
+from microlith_cli.plurals import plural
 
 _FAILURES_SHOWN = 3
 """In a second that is only summed up."""

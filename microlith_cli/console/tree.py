@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TextIO
 
-from microlith.plurals import plural
 from microlith_cli.causation import Handling, Message, Tree
 from microlith_cli.console.columns import Columns
 from microlith_cli.console.ink import Ink, Run, cells, clock, duration, one_line, width_of
 from microlith_cli.console.lines import error_place
 from microlith_cli.console.payload import payload_line
 from microlith_cli.console.plain import escape, write
+from microlith_cli.plurals import plural
 
 MOST_MESSAGES = 400
 """As many messages of one tree are shown, unless more are asked for."""

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microlith.errors import MicrolithError, StoreLockedError
-from microlith.plurals import plural
 from microlith_cli.control.client import RemoteSession, attach
 from microlith_cli.diagnosis import brokers, findings
 from microlith_cli.diagnosis.findings import Finding
@@ -31,6 +30,7 @@ from microlith_cli.errors import (
 )
 from microlith_cli.event_log.decoding import Unreadable
 from microlith_cli.import_times import ImportTimes
+from microlith_cli.plurals import plural
 from microlith_cli.project import Project, find_project, load_app, meant
 from microlith_cli.session import only_reply
 from microlith_cli.supervisor.spans import receiver

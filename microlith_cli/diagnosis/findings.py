@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from microlith.plurals import plural
 from microlith.tracing.log import CURRENT, LIMIT, PREVIOUS
 from microlith.urls import masked
 from microlith_cli.control import address
 from microlith_cli.errors import UnsafeDirectoryError
 from microlith_cli.places import shown
+from microlith_cli.plurals import plural
 from microlith_cli.project import STATE
 from microlith_cli.sharing import base_of
 

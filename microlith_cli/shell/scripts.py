@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from microlith.plurals import plural
 from microlith_cli.console import plain
 from microlith_cli.errors import DONE, INTERRUPTED, SAID_NO, UsageError
 from microlith_cli.main import fail
+from microlith_cli.plurals import plural
 from microlith_cli.shell.running import Lines
 
 _LONGEST = 4 << 20

@@ -22,8 +22,8 @@ from microlith.event_store.protocol import EventStore
 from microlith.handlers.declared import HandlerSpec
 from microlith.messages import stored_names
 from microlith.places import store_beside
-from microlith.plurals import plural
 from microlith_cli.errors import AlreadyRunningError, NothingRunsError, ToolError
+from microlith_cli.plurals import plural
 from microlith_cli.project import Project, load_app
 from microlith_cli.session import connect_leading
 from microlith_cli.supervisor.leading import check_leads

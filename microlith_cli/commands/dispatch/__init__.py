@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from microlith.plurals import plural
 from microlith_cli.commands.dispatch.wish import GRACE, SWITCHES, VALUED, Wish, concurrency_of, read_wish
 from microlith_cli.console import blocks, plain
 from microlith_cli.errors import DONE, SAID_NO, ConnectionLostError, RefusedError, UsageError
 from microlith_cli.filling import checked, earlier_message, gather, read_data
 from microlith_cli.options import Options, split
+from microlith_cli.plurals import plural
 from microlith_cli.project import Project, find_project
 from microlith_cli.schema import Field
 from microlith_cli.session import only_reply, open_session

@@ -13,7 +13,6 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 
-from microlith.plurals import plural
 from microlith_cli.commands.events.erase import erase
 from microlith_cli.console import plain
 from microlith_cli.console.event_rows import event_block, event_row
@@ -21,6 +20,7 @@ from microlith_cli.console.ink import Ink
 from microlith_cli.console.progress import show_progress
 from microlith_cli.errors import DONE, SAID_NO, ConnectionLostError, NothingRunsError, RefusedError, UsageError
 from microlith_cli.filtering import compile_filter
+from microlith_cli.plurals import plural
 from microlith_cli.project import find_project
 from microlith_cli.session import LogSession, open_log
 from microlith_cli.transferring.files import whole_file

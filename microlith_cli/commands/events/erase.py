@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from microlith.plurals import plural
 from microlith_cli.console import plain
 from microlith_cli.console.ink import one_line
 from microlith_cli.errors import DONE, SAID_NO, ConnectionLostError, RefusedError, UsageError
+from microlith_cli.plurals import plural
 from microlith_cli.project import find_project
 from microlith_cli.session import Session, open_session
 

@@ -15,7 +15,6 @@ import typer
 from microlith import Microlith
 from microlith.application.microlith import IN_MEMORY
 from microlith.event_store.event_copy import EventCopy
-from microlith.plurals import plural
 from microlith.secrecy import reveal
 from microlith.tracing.finding import find_correlation
 from microlith.tracing.log import read_facts
@@ -29,6 +28,7 @@ from microlith_cli.console.difference import show_difference
 from microlith_cli.errors import DONE, SAID_NO, ToolError, UsageError
 from microlith_cli.filling import refilled
 from microlith_cli.options import seconds
+from microlith_cli.plurals import plural
 from microlith_cli.project import Project, find_project, load_app
 from microlith_cli.replaying.history import recorded
 from microlith_cli.replaying.scratch import Again, before, run_again, unscheduled

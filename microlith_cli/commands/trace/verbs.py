@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from microlith.ids import short_id
-from microlith.plurals import plural
 from microlith_cli.causation import build_tree
 from microlith_cli.causation.comparing import compare
 from microlith_cli.causation.redacting import LEVELS, redactor
@@ -15,6 +14,7 @@ from microlith_cli.console import plain
 from microlith_cli.console.difference import show_difference
 from microlith_cli.errors import DONE, SAID_NO, ToolError, UnknownNameError, UsageError
 from microlith_cli.options import Options, split
+from microlith_cli.plurals import plural
 
 _DIFF_USAGE = """\
 Usage: microlith trace diff [OPTIONS] BEFORE AFTER

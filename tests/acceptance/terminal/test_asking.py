@@ -196,7 +196,7 @@ def test_without_a_cursor_every_missing_field_is_asked_for_line_by_line(terminal
         "must be at most 99",
         "must have at least 4 characters",
         "must be yes or no",
-        "must have at least 1 items",
+        "must have at least 1 item",
     ]
     assert "abc" not in shown
     for told in ("email  ada@example.org", "unit   kg", "count  7", "gift   true", 'tags   ["red", "blue"]'):
