@@ -34,6 +34,7 @@ _SETTINGS: Mapping[str, str | int | bool] = {
     "enable.gapless.guarantee": True,
     "acks": "all",
     "partitioner": "murmur2_random",  # what clients in Java do, so that a key has one partition, whoever sends
+    "sticky.partitioning.linger.ms": 0,  # a burst without keys is for all who share it, not for one of them
     "message.timeout.ms": 0,  # never: whoever waits is told by `watch`, and may stop waiting
     "request.timeout.ms": 3000,
     "linger.ms": 1,
