@@ -129,9 +129,8 @@ class Serving:
         await patiently(lambda: self._position(lanes))
         waiting = await patiently(lambda: delivery.retrying.load(lanes))
         self._count_led(-1)
-        for (
-            lane
-        ) in lanes:  # only now: what is delivered to a lane that does not know its place would hide what is before
+        # Only now: what is delivered to a lane that does not know its place would hide what is before.
+        for lane in lanes:
             self._place(lane)
         await self._know_what_others_wrote()
         for lane in lanes:

@@ -98,9 +98,16 @@ class SharedStore:
 
     async def _look(self) -> None:
         """Show the waits what was appended since, and what has failed."""
-        delivery = self._delivery
-        store, watched = delivery.store, delivery.waits.watched
-        head = await store.head()
+        head = await self._delivery.store.head()
+        if self._delivery.waits.watched:
+            await self._show_events(head)
+            await self._tell_failures()
+        else:  # a wait that begins later looks into the store itself
+            self._letter = None
+        self._looked = max(self._looked, head)
+
+    async def _show_events(self, head: int) -> None:
+        store, watched = self._delivery.store, self._delivery.waits.watched
         while watched and self._looked < head:
             page = await store.read_all(after=self._looked, limit=_PAGE)
             for event in page:
@@ -109,19 +116,18 @@ class SharedStore:
                     with suppress(PayloadError, UnknownTypeError):  # nobody here waits for what this code cannot read
                         waiting.offer(event.envelope)
             self._looked = page[-1].position if page else head
-        self._looked = max(self._looked, head)
-        if not watched:  # a wait that begins later asks for failures itself
-            self._letter = None
-            return
+
+    async def _tell_failures(self) -> None:
+        delivery = self._delivery
+        store, watched = delivery.store, delivery.waits.watched
         if self._letter is None:
             self._letter = await self._sharing.newest_letter()
-            failed = [(one, await store.failure_of(one)) for one in list(watched)]
-            for correlation_id, failure in failed:
-                if failure is not None:
-                    delivery.fail(correlation_id, HandlerFailedError(*failure))
-        while page_of_letters := await store.dead_letters(after=self._letter, limit=_PAGE):
-            self._letter = page_of_letters[-1].sequence
-            for letter in page_of_letters:
+            for correlation_id, failed in [(one, await store.failure_of(one)) for one in list(watched)]:
+                if failed is not None:
+                    delivery.fail(correlation_id, HandlerFailedError(*failed))
+        while letters := await store.dead_letters(after=self._letter, limit=_PAGE):
+            self._letter = letters[-1].sequence
+            for letter in letters:
                 if letter.correlation_id in watched:
                     delivery.fail(letter.correlation_id, HandlerFailedError(letter.handler, letter.type, letter.error))
 
