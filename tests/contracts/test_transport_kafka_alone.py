@@ -283,7 +283,7 @@ async def test_stranger_reaches_an_inbox_by_its_name_as_key(kafka, kafka_prefix,
     ("options", "named"),
     [
         ("partitions=3", "it has 2 partitions, at least 3 are needed"),
-        ("replication=2", "it has 1 copies, 2 are needed"),
+        ("replication=2", "it has 1 copy, 2 are needed"),
     ],
 )
 async def test_topics_that_are_smaller_than_the_url_says_are_refused(kafka_prefix, opened, options, named):

@@ -30,6 +30,8 @@ T = TypeVar("T")
 logger = logging.getLogger("microlith.event_store")
 
 _LOOK_SECONDS = 0.5
+_BEGINS_SECONDS = 3.0
+"""How long an owner may take to say that it shares, once it has the lock; or to be gone, once it has ended."""
 
 _THREADS = 8
 
@@ -144,37 +146,29 @@ class PostgresEventStore(DatabaseEventStore):
                 return writer, permission
 
     async def _allowed(self) -> Ownership | Membership:
-        """Become the owner, or one of those that share; where the place says so, wait until that is possible."""
+        """Become the owner, or one of those that share; where the place says so, wait until that is possible.
+
+        Raises:
+            StoreLockedError: Another process owns it, and this one neither stands by nor can share it.
+        """
+        until = monotonic() + _BEGINS_SECONDS
         while True:
             try:
                 return await asyncio.to_thread(self._take)
             except StoreLockedError as error:
-                if not (self._place.stands_by or self._place.shared):
+                agreed = (await asyncio.to_thread(agreed_in, self._place))[1] if self._place.shared else ""
+                if agreed and agreed == self._agreed:
+                    await asyncio.to_thread(self._name_engine)
+                    return Membership(self._place, agreed)
+                if self._place.shared and not agreed and monotonic() < until:
+                    await asyncio.sleep(_LOOK_SECONDS)  # it may have only just begun, or be about to end
+                    continue
+                if not (self._place.stands_by or agreed):
                     raise
-                if self._place.shared and (member := await self._joined(error)) is not None:
-                    return member
-                why = " It is of another version, and leads when none of that one does." if self._place.shared else ""
+                why = " It is of another version, and leads when none of that one does." if agreed else ""
                 logger.warning("This process stands by: %s%s", error, why)
             await self._stand_by()
             logger.warning("The event store %s has no owner any more; this process takes over.", self._place.shown)
-
-    async def _joined(self, error: StoreLockedError) -> Membership | None:
-        """Share with whoever leads; None when that one has other types or projections, and has to go first.
-
-        Raises:
-            StoreLockedError: It does not share.
-        """
-        until = monotonic() + GRACE_SECONDS
-        while True:
-            _, agreed = await asyncio.to_thread(agreed_in, self._place)
-            if agreed == self._agreed:
-                await asyncio.to_thread(self._name_engine)
-                return Membership(self._place, agreed)
-            if agreed:
-                return None
-            if monotonic() > until:  # by now it would have said so, if it had only just begun
-                raise error
-            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _stand_by(self) -> None:
         """Return once nobody has owned the schema for some seconds: an owner whose connection was cut comes first."""
