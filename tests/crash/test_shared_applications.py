@@ -250,7 +250,8 @@ async def test_read_models_that_follow_can_be_waited_for_in_every_process(depots
         await member.rebuild("goods.totals")
     await leader.rebuild("goods.totals")
 
-    assert standings["goods.bays"] == 0
+    assert standings == {"goods.bays": 0, "goods.totals": 0}
+    assert member.store.reached("goods.totals").checkpoint == 1
 
 
 async def test_next_one_leads_when_the_leader_stops_and_nothing_is_left_undone(depots):

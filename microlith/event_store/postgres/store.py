@@ -168,6 +168,7 @@ class PostgresEventStore(DatabaseEventStore):
                 why = " It is of another version, and leads when none of that one does." if agreed else ""
                 logger.warning("This process stands by: %s%s", error, why)
             await self._stand_by()
+            until = monotonic() + _BEGINS_SECONDS  # another one that stood by may be quicker, and have only just begun
             logger.warning("The event store %s has no owner any more; this process takes over.", self._place.shown)
 
     async def _stand_by(self) -> None:
